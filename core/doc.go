@@ -1,0 +1,22 @@
+// Package core names what foreman talks about: model names, models,
+// residents, faults, and the immutable [Snapshot] that every reader of the
+// inventory sees. It holds values and rules only: the standard library, no
+// I/O, no goroutine.
+//
+// The rooms around it each do one thing and import core, never each other:
+//
+//	cmd/foreman ──► core/daemon ──► core/inventory      one goroutine publishes snapshots
+//	     │              ├─────────► core/api            answers HTTP from a snapshot
+//	     │              └─────────► core/plugin/host    keeps plugin processes alive
+//	     │                               │
+//	     └──► plugins/ollama, sim ──► core/plugin       the wire between the two sides
+//
+// One poll, walked through: the poller in core/inventory calls
+// [Backend.Models] and [Backend.Running] on a slot of core/plugin/host, which
+// carries both over gRPC to the plugin process; plugins/ollama asks the
+// target and returns models, or a [Fault] that says what is wrong. The poller
+// folds either into the next [Snapshot] and publishes it. A request loads
+// that snapshot once and writes bytes that are already encoded.
+//
+// Who may import whom is a table in layers_test.go.
+package core

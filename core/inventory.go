@@ -1,0 +1,148 @@
+package core
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// An Inventory is a list of installed models, immutable, with the replies
+// that are made of it.
+type Inventory struct {
+	Models      []Model // newest first as Ollama sorts, then by name
+	Fingerprint string  // the backend's, for its next look; "" after a restart
+
+	Tags   Reply // GET /api/tags
+	OpenAI Reply // GET /v1/models
+
+	index map[ModelName]int
+}
+
+// A Reply is a body that is encoded once and served many times.
+type Reply struct {
+	Body []byte
+	ETag string // a strong one, quoted
+}
+
+// NewInventory takes the models of one answer, in any order, and owns the
+// slice from then on. Of two models with the same name the newer one stays.
+func NewInventory(models []Model, fingerprint string) *Inventory {
+	slices.SortStableFunc(models, func(a, b Model) int {
+		return cmp.Or(b.ModifiedAt.Compare(a.ModifiedAt), strings.Compare(a.Name, b.Name))
+	})
+	inv := &Inventory{
+		Models:      make([]Model, 0, len(models)),
+		Fingerprint: fingerprint,
+		index:       make(map[ModelName]int, len(models)),
+	}
+	for _, m := range models {
+		// A name that isn't one is listed, since the target lists it, but
+		// nobody can ask for it.
+		if name, err := ParseModelName(m.Name); err == nil {
+			if _, seen := inv.index[name]; seen {
+				continue
+			}
+			inv.index[name] = len(inv.Models)
+		}
+		inv.Models = append(inv.Models, m)
+	}
+	inv.Tags = encodeModels(len(inv.Models), func(i int) json.RawMessage { return inv.Models[i].Raw })
+	inv.OpenAI = encodeOpenAI(inv.Models)
+	return inv
+}
+
+// Find returns the model that name means. It works on a nil Inventory.
+func (inv *Inventory) Find(name ModelName) (Model, bool) {
+	if inv == nil {
+		return Model{}, false
+	}
+	i, ok := inv.index[name]
+	if !ok {
+		return Model{}, false
+	}
+	return inv.Models[i], true
+}
+
+// Near returns installed names that somebody who wrote name may have meant.
+func (inv *Inventory) Near(name string) []string {
+	if inv == nil {
+		return nil
+	}
+	names := make([]string, len(inv.Models))
+	for i, m := range inv.Models {
+		names[i] = m.Name
+	}
+	return Near(name, names)
+}
+
+// Residency is a list of resident models, immutable, with its reply.
+type Residency struct {
+	Models []Resident // in the target's order
+	PS     Reply      // GET /api/ps
+}
+
+// NewResidency takes the residents of one answer and owns the slice.
+func NewResidency(residents []Resident) *Residency {
+	return &Residency{
+		Models: residents,
+		PS:     encodeModels(len(residents), func(i int) json.RawMessage { return residents[i].Raw }),
+	}
+}
+
+// encodeModels writes {"models":[…]} of n raw objects.
+func encodeModels(n int, raw func(int) json.RawMessage) Reply {
+	size := len(`{"models":[]}`) + n
+	for i := range n {
+		size += len(raw(i))
+	}
+	body := make([]byte, 0, size)
+	body = append(body, `{"models":[`...)
+	for i := range n {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, raw(i)...)
+	}
+	return newReply(append(body, `]}`...))
+}
+
+// OpenAIModel is an entry of GET /v1/models, and the answer of
+// /v1/models/{id}; the shape is Ollama's own.
+type OpenAIModel struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"` // "model"
+	Created int64  `json:"created"`
+	OwnedBy string `json:"owned_by"` // the name's namespace
+}
+
+// OpenAI is m in OpenAI's shape under the name that the caller uses for it.
+func (m Model) OpenAI(id string) OpenAIModel {
+	owner := ""
+	if name, err := ParseModelName(m.Name); err == nil {
+		owner = name.Namespace()
+	}
+	return OpenAIModel{ID: id, Object: "model", Created: m.ModifiedAt.Unix(), OwnedBy: owner}
+}
+
+func encodeOpenAI(models []Model) Reply {
+	list := struct {
+		Object string        `json:"object"`
+		Data   []OpenAIModel `json:"data"`
+	}{"list", make([]OpenAIModel, len(models))}
+	for i, m := range models {
+		list.Data[i] = m.OpenAI(m.Name)
+	}
+	body, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return newReply(body)
+}
+
+func newReply(body []byte) Reply {
+	sum := sha256.Sum256(body)
+	return Reply{Body: body, ETag: `"` + hex.EncodeToString(sum[:16]) + `"`}
+}
