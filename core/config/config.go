@@ -1,0 +1,145 @@
+// Package config owns foreman.toml: which keys there are, what they are when
+// the file doesn't say, and what is wrong with a file in one line.
+//
+//	Find ──► path ──► Load ──► Parse ──► Config
+//	                                 └─► *Error: file, line, key, what to do
+//
+// Loading changes nothing and keeps nothing, so a running daemon may do it
+// again at any time and drop the result. What it reads besides the file is the
+// environment it is given, the files that secrets name, and whether a backend
+// stands in the plugin directory.
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// A Config is what one file says, with defaults for the rest.
+type Config struct {
+	Server  Server
+	Target  Target
+	Poll    Poll
+	Log     Log
+	Plugins Plugins
+}
+
+// Server is [server]: what foreman listens on and who may ask.
+type Server struct {
+	Listen       string // host:port
+	StateDir     string
+	OpenAI       bool              // serve /v1
+	Management   bool              // let callers pull, push, create, copy and delete
+	AllowedHosts []string          // Host names to answer to besides the usual ones, in lower case
+	MaxBody      Size              // of a caller's request
+	Tokens       map[string]Secret // callers' tokens, by caller
+	Insecure     bool              // Listen may be open to other machines without Tokens
+}
+
+// SetListen is what a flag does: it changes Listen, under the rules that hold
+// for the file.
+func (s *Server) SetListen(address string) error {
+	address, err := listen(address)
+	if err != nil {
+		return err
+	}
+	changed := *s
+	changed.Listen = address
+	if err := changed.checkOpen(); err != nil {
+		return err
+	}
+	*s = changed
+	return nil
+}
+
+// checkOpen refuses to let other machines in without a token.
+func (s *Server) checkOpen() error {
+	if isLoopback(s.Listen) || len(s.Tokens) > 0 || s.Insecure {
+		return nil
+	}
+	return fmt.Errorf("%q is open to other machines; add a token under [server.tokens], or allow it with insecure = true", s.Listen)
+}
+
+// Target is [target]: the server that foreman stands in front of.
+type Target struct {
+	Backend string // "ollama", "sim", or an outside plugin's name
+	URL     string // without a trailing slash; "" lets the backend choose
+	Token   Secret
+}
+
+// Poll is [poll]: how often foreman looks at its target, and how many looks
+// change its mind.
+type Poll struct {
+	Interval     time.Duration
+	Timeout      time.Duration // of one look
+	Jitter       float64       // share of Interval by which it varies, 0 to 0.5
+	FastInterval time.Duration // after a failure
+	DownInterval time.Duration // while degraded
+	Fall         int           // failures in a row until degraded
+	Rise         int           // successes in a row until healthy again
+}
+
+// Log is [log].
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // text, json
+}
+
+// Plugins is [plugins].
+type Plugins struct {
+	Dir     string            // where outside plugins are found; "" if the environment names no home
+	Outside map[string]Plugin // [plugins.NAME]
+}
+
+// A Plugin is somebody else's executable.
+type Plugin struct {
+	Path     string          // absolute; "" if it is to be found in [Plugins].Dir
+	SHA256   string          // of the executable, 64 hex digits in lower case; "" doesn't check
+	Settings json.RawMessage // an object; nil if there is none
+}
+
+// Backend is the outside backend plugin of that name: its table, with the
+// path where it stands in Dir unless the table has one. The path is "" if
+// there is neither.
+func (p Plugins) Backend(name string) Plugin {
+	plugin := p.Outside[name]
+	if plugin.Path == "" && p.Dir != "" {
+		plugin.Path = filepath.Join(p.Dir, "foreman-backend-"+name)
+	}
+	return plugin
+}
+
+// A Size is a number of bytes.
+type Size int64
+
+func (s Size) String() string { return humanize.IBytes(uint64(s)) }
+
+// Default is what holds where a file says nothing. getenv is asked for
+// OLLAMA_HOST, the XDG directories and HOME; where those name no home,
+// Server.StateDir and Plugins.Dir are "".
+func Default(getenv func(string) string) Config {
+	return Config{
+		Server: Server{
+			Listen:   "127.0.0.1:11435",
+			StateDir: xdg(getenv, "XDG_STATE_HOME", ".local/state", "foreman"),
+			OpenAI:   true,
+			MaxBody:  64 << 20,
+		},
+		Target: Target{Backend: ollama, URL: ollamaHost(getenv("OLLAMA_HOST"))},
+		Poll: Poll{
+			Interval:     30 * time.Second,
+			Timeout:      5 * time.Second,
+			Jitter:       0.1,
+			FastInterval: 2 * time.Second,
+			DownInterval: time.Second,
+			Fall:         3,
+			Rise:         2,
+		},
+		Log:     Log{Level: "info", Format: "text"},
+		Plugins: Plugins{Dir: xdg(getenv, "XDG_DATA_HOME", ".local/share", "foreman/plugins")},
+	}
+}

@@ -1,0 +1,337 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-af7fee88/foreman/core/config"
+)
+
+const (
+	fullFile    = "../../testdata/config/full.toml"
+	exampleFile = "../../foreman.toml.example"
+)
+
+// environ is a getenv of pairs, with a home.
+func environ(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		if name == "HOME" {
+			return "/home/alice"
+		}
+		return ""
+	}
+}
+
+func TestNoFileMeansDefaults(t *testing.T) {
+	got, err := config.Load("", environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		Server: config.Server{
+			Listen:   "127.0.0.1:11435",
+			StateDir: "/home/alice/.local/state/foreman",
+			OpenAI:   true,
+			MaxBody:  64 << 20,
+		},
+		Target: config.Target{Backend: "ollama", URL: "http://127.0.0.1:11434"},
+		Poll: config.Poll{
+			Interval: 30 * time.Second, Timeout: 5 * time.Second, Jitter: 0.1,
+			FastInterval: 2 * time.Second, DownInterval: time.Second, Fall: 3, Rise: 2,
+		},
+		Log:     config.Log{Level: "info", Format: "text"},
+		Plugins: config.Plugins{Dir: "/home/alice/.local/share/foreman/plugins"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEveryKeyIsRead(t *testing.T) {
+	got, err := config.Load(fullFile, environ("BOB_TOKEN", "bob-secret", "TARGET_TOKEN", "target-secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		Server: config.Server{
+			Listen:       "0.0.0.0:80",
+			StateDir:     filepath.Join(filepath.Dir(fullFile), "state"),
+			Management:   true,
+			AllowedHosts: []string{"foreman.lan", "fd00::1"},
+			MaxBody:      1_000_000,
+			Tokens: map[string]config.Secret{
+				"alice": config.NewSecret("alice-secret"),
+				"bob":   config.NewSecret("bob-secret"),
+				"carol": config.NewSecret("carol-secret"),
+			},
+			Insecure: true,
+		},
+		Target: config.Target{
+			Backend: "vllm", URL: "https://gpu.lan:8443/ollama", Token: config.NewSecret("target-secret"),
+		},
+		Poll: config.Poll{
+			Interval: 90 * time.Second, Timeout: 100 * time.Millisecond, Jitter: 0,
+			FastInterval: 3 * time.Second, DownInterval: 1500 * time.Millisecond, Fall: 1, Rise: 1,
+		},
+		Log: config.Log{Level: "debug", Format: "json"},
+		Plugins: config.Plugins{
+			Dir: "/usr/lib/foreman",
+			Outside: map[string]config.Plugin{"vllm": {
+				Path:     "/opt/foreman-backend-vllm",
+				SHA256:   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+				Settings: json.RawMessage(`{"nested":{"deep":true},"region":"eu","sizes":[1,2]}`),
+			}},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	sameFields(t, "Config", reflect.ValueOf(config.Default(environ())), reflect.ValueOf(got))
+}
+
+// sameFields reports the fields that full.toml leaves at their defaults: none
+// should be, or a field that nothing sets would go unnoticed.
+func sameFields(t *testing.T, name string, a, b reflect.Value) {
+	t.Helper()
+	if a.Kind() == reflect.Struct && a.Type() != reflect.TypeFor[config.Secret]() {
+		for i := range a.NumField() {
+			sameFields(t, name+"."+a.Type().Field(i).Name, a.Field(i), b.Field(i))
+		}
+		return
+	}
+	if reflect.DeepEqual(a.Interface(), b.Interface()) {
+		t.Errorf("%s has its default in %s", name, fullFile)
+	}
+}
+
+func TestExampleIsTheDefaults(t *testing.T) {
+	got, err := config.Load(exampleFile, environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config.Default(environ()), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A setting that is commented out has no space after its "#".
+var commentedOut = regexp.MustCompile(`(?m)^#(\S)`)
+
+func TestExampleUncommented(t *testing.T) {
+	data, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := commentedOut.ReplaceAllString(string(data), "$1")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bob.token"), []byte("bob-secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := config.Parse(filepath.Join(dir, "foreman.toml"), []byte(text),
+		environ("ALICE_TOKEN", "alice-secret", "OLLAMA_TOKEN", "target-secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default(environ())
+	want.Server.StateDir = "/var/lib/foreman"
+	want.Server.Tokens = map[string]config.Secret{
+		"alice": config.NewSecret("alice-secret"), "bob": config.NewSecret("bob-secret"),
+	}
+	want.Target.URL = "http://192.168.1.20:11434"
+	want.Target.Token = config.NewSecret("target-secret")
+	want.Plugins.Dir = "/usr/local/lib/foreman/plugins"
+	want.Plugins.Outside = map[string]config.Plugin{"mybackend": {
+		Path:     "/opt/mybackend/foreman-backend-mybackend",
+		SHA256:   "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+		Settings: json.RawMessage(`{"region":"eu"}`),
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+
+	full, err := os.ReadFile(fullFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(keys(t, string(full)), keys(t, text)); diff != "" {
+		t.Errorf("keys of full.toml (-) and of the example (+):\n%s", diff)
+	}
+}
+
+// keys are the keys of a file in order of the alphabet, down to what is below
+// a name that users choose.
+func keys(t *testing.T, text string) []string {
+	t.Helper()
+	md, err := toml.Decode(text, new(map[string]any))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, k := range md.Keys() {
+		switch {
+		case len(k) > 1 && k[0] == "plugins" && k[1] != "dir":
+			k = append(toml.Key{"plugins", "NAME"}, k[2:min(3, len(k))]...)
+		case len(k) > 1:
+			k = k[:2]
+		}
+		keys = append(keys, k.String())
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+func TestURLFollowsTheBackend(t *testing.T) {
+	tests := []struct{ text, ollamaHost, want string }{
+		{``, "", "http://127.0.0.1:11434"},
+		{``, "gpu.lan", "http://gpu.lan:11434"},
+		{`target.url = "http://here:1"`, "gpu.lan", "http://here:1"},
+		{`target.backend = "sim"`, "gpu.lan", ""},
+		{`target.backend = "sim"`, "ftp://not.read", ""},
+		{"[target]\nurl = \"http://127.0.0.1:7777\"\nbackend = \"sim\"", "", "http://127.0.0.1:7777"},
+		{`target.url = "http://here:1"`, "ftp://not.read", "http://here:1"},
+	}
+	for _, tt := range tests {
+		c, err := config.Parse("foreman.toml", []byte(tt.text), environ("OLLAMA_HOST", tt.ollamaHost))
+		if err != nil || c.Target.URL != tt.want {
+			t.Errorf("with %q and OLLAMA_HOST=%q the url is %q, %v; want %q",
+				tt.text, tt.ollamaHost, c.Target.URL, err, tt.want)
+		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	const open = `is open to other machines; add a token under [server.tokens], or allow it with insecure = true`
+	tests := []struct {
+		listen string
+		open   bool
+	}{
+		{"127.0.0.1:11435", false},
+		{"127.8.8.8:0", false},
+		{"[::1]:80", false},
+		{"[::ffff:127.0.0.1]:80", false},
+		{"LocalHost:80", false},
+		{":11435", true},
+		{"0.0.0.0:11435", true},
+		{"[::]:11435", true},
+		{"192.168.1.5:11435", true},
+		{"foreman.lan:11435", true},
+		{"localhost.lan:11435", true},
+	}
+	for _, tt := range tests {
+		text := "[server]\nlisten = '" + tt.listen + "'\n"
+		_, err := config.Parse("foreman.toml", []byte(text), environ())
+		if tt.open != (err != nil) || err != nil && !strings.Contains(err.Error(), open) {
+			t.Errorf("listen = %q: %v", tt.listen, err)
+		}
+		for _, allowed := range []string{"insecure = true", "tokens.alice = 'alice-secret'"} {
+			if _, err := config.Parse("foreman.toml", []byte(text+allowed), environ()); err != nil {
+				t.Errorf("listen = %q with %s: %v", tt.listen, allowed, err)
+			}
+		}
+	}
+}
+
+func TestBackendFromThePluginDirectory(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "foreman-backend-vllm")
+	text := []byte("[target]\nbackend = 'vllm'\n[plugins]\ndir = '" + dir + "'\n[plugins.vllm]\nsettings.region = 'eu'")
+	_, err := config.Parse("foreman.toml", text, environ())
+	want := `foreman.toml:2: target.backend: there is no backend "vllm" ` +
+		`(a plugin needs its path under [plugins.vllm], or foreman-backend-vllm in plugins.dir)`
+	if err == nil || err.Error() != want {
+		t.Errorf("without the executable: %v\nwant %s", err, want)
+	}
+	if err := os.WriteFile(path, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Parse("foreman.toml", text, environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugin := config.Plugin{Path: path, Settings: json.RawMessage(`{"region":"eu"}`)}
+	if diff := cmp.Diff(plugin, c.Plugins.Backend("vllm")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseLeavesNothingBehind(t *testing.T) {
+	first, err := config.Load(fullFile, environ("BOB_TOKEN", "1", "TARGET_TOKEN", "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.Parse("", []byte("[poll]\ninterval = 'x'"), environ()); err == nil {
+		t.Fatal("a bad file was taken")
+	}
+	again, err := config.Load(fullFile, environ("BOB_TOKEN", "1", "TARGET_TOKEN", "1"))
+	if diff := cmp.Diff(first, again); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	defaults, err := config.Load("", environ())
+	if diff := cmp.Diff(config.Default(environ()), defaults); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, path := range []string{fullFile, exampleFile} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	for _, tt := range badFiles {
+		f.Add([]byte(tt.text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.Parse("foreman.toml", data, environ())
+		if err == nil {
+			if c.Server.StateDir == "" || c.Poll.Interval < time.Second || c.Poll.Fall < 1 {
+				t.Errorf("%+v", c)
+			}
+			return
+		}
+		var e *config.Error
+		if !errors.As(err, &e) || e.Line < 1 || e.Line > 1+strings.Count(string(data), "\n") || e.Problem == "" {
+			t.Errorf("%#v", err)
+		}
+		if strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			t.Errorf("%q has control characters", err)
+		}
+	})
+}
+
+func TestSetListenObeysTheRulesOfTheFile(t *testing.T) {
+	loopback := config.Default(func(string) string { return "" }).Server
+	for address, want := range map[string]string{
+		"127.0.0.1:1": "127.0.0.1:1", "localhost:0": "localhost:0",
+		"0.0.0.0:1": loopback.Listen, ":1": loopback.Listen, "box.lan:1": loopback.Listen, "nonsense": loopback.Listen,
+	} {
+		server := loopback
+		err := server.SetListen(address)
+		if server.Listen != want || (err == nil) != (want == address) {
+			t.Errorf("SetListen(%q): %q, %v", address, server.Listen, err)
+		}
+	}
+	open := loopback
+	open.Insecure = true
+	if err := open.SetListen("0.0.0.0:1"); err != nil {
+		t.Errorf("insecure: %v", err)
+	}
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// The backends that foreman brings along.
+const (
+	ollama = "ollama"
+	sim    = "sim"
+)
+
+var builtin = []string{ollama, sim}
+
+// BuiltIn reports whether foreman itself serves the backend of that name.
+func BuiltIn(backend string) bool { return slices.Contains(builtin, backend) }
+
+// A reader turns a document into a [Config]. Each of its methods that takes a
+// table knows all keys of that table.
+type reader struct {
+	doc    *document
+	getenv func(string) string
+	dir    string // where relative paths start
+}
+
+func (r *reader) config() Config {
+	c := Default(r.getenv)
+	root := &table{doc: r.doc, values: r.doc.tree}
+	r.server(root.table("server"), &c.Server)
+	r.target(root.table("target"), &c.Target)
+	r.poll(root.table("poll"), &c.Poll)
+	r.log(root.table("log"), &c.Log)
+	r.plugins(root.table("plugins"), &c.Plugins)
+	root.done()
+	return c
+}
+
+func (r *reader) server(t *table, s *Server) {
+	set(t, "listen", &s.Listen, listen)
+	set(t, "state_dir", &s.StateDir, r.path)
+	set(t, "openai", &s.OpenAI, flag)
+	set(t, "management", &s.Management, flag)
+	set(t, "allowed_hosts", &s.AllowedHosts, hostNames)
+	set(t, "max_body", &s.MaxBody, size(1<<10))
+	set(t, "insecure", &s.Insecure, flag)
+	tokens := t.table("tokens")
+	for name := range tokens.values {
+		var token Secret
+		set(tokens, name, &token, r.secret)
+		if s.Tokens == nil {
+			s.Tokens = map[string]Secret{}
+		}
+		s.Tokens[name] = token
+	}
+	t.done()
+}
+
+func (r *reader) target(t *table, target *Target) {
+	set(t, "backend", &target.Backend, pluginName)
+	if target.Backend != ollama {
+		target.URL = "" // the default is where an Ollama is
+	}
+	set(t, "url", &target.URL, baseURL)
+	set(t, "token", &target.Token, r.secret)
+	t.done()
+}
+
+func (r *reader) poll(t *table, p *Poll) {
+	set(t, "interval", &p.Interval, duration(time.Second))
+	set(t, "timeout", &p.Timeout, duration(100*time.Millisecond))
+	set(t, "jitter", &p.Jitter, number(0, 0.5))
+	set(t, "fast_interval", &p.FastInterval, duration(100*time.Millisecond))
+	set(t, "down_interval", &p.DownInterval, duration(100*time.Millisecond))
+	set(t, "fall", &p.Fall, count(1))
+	set(t, "rise", &p.Rise, count(1))
+	t.done()
+}
+
+func (r *reader) log(t *table, l *Log) {
+	set(t, "level", &l.Level, oneOf("debug", "info", "warn", "error"))
+	set(t, "format", &l.Format, oneOf("text", "json"))
+	t.done()
+}
+
+// plugins reads dir, and takes every table beside it for a plugin.
+func (r *reader) plugins(t *table, p *Plugins) {
+	set(t, "dir", &p.Dir, r.path)
+	for name, v := range t.values {
+		if _, ok := v.(map[string]any); !ok || name == "dir" {
+			continue
+		}
+		plugin := r.plugin(t.table(name))
+		if _, err := pluginName(name); err != nil {
+			t.doc.fail(t.at(name), err)
+		}
+		if BuiltIn(name) {
+			t.doc.fail(t.at(name), errors.New("is built in; call yours something else"))
+		}
+		if p.Outside == nil {
+			p.Outside = map[string]Plugin{}
+		}
+		p.Outside[name] = plugin
+	}
+	t.done()
+}
+
+func (r *reader) plugin(t *table) Plugin {
+	var p Plugin
+	set(t, "path", &p.Path, absolute)
+	set(t, "sha256", &p.SHA256, func(v any) (string, error) {
+		s, err := text(v)
+		if err == nil && !sha256Hex.MatchString(s) {
+			err = errors.New("must be 64 hex digits, as sha256sum prints them")
+		}
+		return strings.ToLower(s), err
+	})
+	set(t, "settings", &p.Settings, func(v any) (json.RawMessage, error) {
+		settings, ok := v.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("must be a table, not %s", kind(v))
+		}
+		object, err := json.Marshal(settings)
+		if err != nil {
+			return nil, errors.New("the plugin gets JSON, which has no inf and no nan")
+		}
+		return object, nil
+	})
+	t.done()
+	return p
+}
+
+var sha256Hex = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
+
+// checkTogether checks what no key shows by itself.
+func (r *reader) checkTogether(c Config) {
+	if err := c.Server.checkOpen(); err != nil {
+		r.doc.fail([]string{"server", "listen"}, err)
+	}
+	if c.Server.StateDir == "" {
+		r.doc.fail([]string{"server", "state_dir"},
+			errors.New("neither $XDG_STATE_HOME nor $HOME is set; set state_dir"))
+	}
+	// Of a URL in the file this is known already: then it is about the environment.
+	if c.Target.URL != "" {
+		if _, err := baseURL(c.Target.URL); err != nil {
+			r.doc.fail([]string{"target", "url"}, fmt.Errorf("$OLLAMA_HOST %w", err))
+		}
+	}
+	if err := checkBackend(c.Target.Backend, c.Plugins); err != nil {
+		r.doc.fail([]string{"target", "backend"}, err)
+	}
+}
+
+// checkBackend refuses a name that is neither built in, nor a table, nor an
+// executable in the plugin directory.
+func checkBackend(name string, p Plugins) error {
+	path := p.Backend(name).Path
+	if BuiltIn(name) || p.Outside[name].Path != "" || path != "" && exists(path) {
+		return nil
+	}
+	var hint string
+	if _, declared := p.Outside[name]; !declared {
+		names := slices.Concat(builtin, slices.Sorted(maps.Keys(p.Outside)))
+		if near := core.Near(name, names); len(near) > 0 {
+			hint = fmt.Sprintf("; did you mean %q?", near[0])
+		}
+	}
+	return fmt.Errorf("there is no backend %q%s (a plugin needs its path under [plugins.%s], or foreman-backend-%s in plugins.dir)",
+		name, hint, name, name)
+}
