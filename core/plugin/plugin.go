@@ -1,0 +1,161 @@
+// Package plugin is what a plugin author imports, and the wire between a
+// plugin and foreman: HashiCorp's go-plugin over gRPC, the contract in
+// pluginpb/foreman.proto.
+//
+// An author implements [core.Backend] and calls one function:
+//
+//	func main() { plugin.ServeBackend(mine.New()) }
+//
+// foreman's side of the wire, [BackendClient], is here too, so that both
+// halves of each conversion stand together. Starting and watching the
+// process is the business of core/plugin/host.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/plugin/pluginpb"
+)
+
+// Version of the contract in foreman.proto.
+const Version = 1
+
+// Kinds of plugins.
+const (
+	KindBackend = "backend"
+)
+
+// Handshake tells a plugin that foreman started it. It is no secret.
+var Handshake = goplugin.HandshakeConfig{
+	MagicCookieKey:   "FOREMAN_PLUGIN",
+	MagicCookieValue: "f0e5bd62",
+}
+
+// EnvLifeline names the variable that holds the number of a file descriptor,
+// a pipe's read end, that ends when foreman does, however it ends.
+const EnvLifeline = "FOREMAN_LIFELINE_FD"
+
+// maxMessage is how much a plugin takes in one call; what it sends is
+// bounded by its own reading of the target.
+const maxMessage = 64 << 20
+
+// ServeBackend serves b until foreman stops this process or ends itself.
+// Started by hand it says so on stderr and exits with 1. It doesn't return.
+func ServeBackend(b core.Backend) {
+	serve(goplugin.PluginSet{KindBackend: backendPlugin{backend: b}})
+}
+
+func serve(set goplugin.PluginSet) {
+	// A terminal's Ctrl-C reaches the whole foreground group, and foreman
+	// stops its plugins itself, in order.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		followLifeline()
+		os.Exit(0)
+	}()
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig:  Handshake,
+		VersionedPlugins: map[int]goplugin.PluginSet{Version: set},
+		Logger:           hclog.NewNullLogger(),
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts,
+				grpc.MaxRecvMsgSize(maxMessage),
+				grpc.ChainUnaryInterceptor(recoverPanic, reserveForReply))...)
+		},
+	})
+	os.Exit(0)
+}
+
+// followLifeline returns when foreman is gone, having removed the socket that
+// nobody else will. Without a lifeline it blocks for ever.
+func followLifeline() {
+	fd, err := strconv.Atoi(os.Getenv(EnvLifeline))
+	if err != nil || fd < 3 {
+		select {}
+	}
+	lifeline := os.NewFile(uintptr(fd), "lifeline")
+	_, _ = io.Copy(io.Discard, lifeline)
+	if dir := os.Getenv(goplugin.EnvUnixSocketDir); dir != "" {
+		sockets, _ := filepath.Glob(filepath.Join(dir, "plugin*"))
+		for _, s := range sockets {
+			_ = os.Remove(s)
+		}
+		_ = os.Remove(dir) // only if nothing else is in it
+	}
+}
+
+// recoverPanic turns a handler's panic into an error of this one call.
+func recoverPanic(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			fmt.Fprintf(os.Stderr, "panic in %s: %v\n%s", info.FullMethod, p, debug.Stack())
+			err = status.Errorf(codes.Internal, "panic in %s: %v", info.FullMethod, p)
+		}
+	}()
+	return next(ctx, req)
+}
+
+// reserveForReply ends a handler's context a little before the call's own
+// deadline, so that "the target didn't answer in time" still reaches foreman
+// and isn't mistaken for "the plugin didn't".
+func reserveForReply(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return next(ctx, req)
+	}
+	reserve := min(time.Until(deadline)/10, 250*time.Millisecond)
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(-reserve))
+	defer cancel()
+	return next(ctx, req)
+}
+
+// errorToWire is an error of a plugin's method as a gRPC status.
+func errorToWire(err error) error {
+	fault := core.FaultOf(err)
+	if errors.Is(err, context.DeadlineExceeded) && fault.Reason == core.ReasonUnknown {
+		fault.Reason = core.ReasonTimeout
+	}
+	st, detailErr := status.New(codes.Unavailable, fault.Detail).
+		WithDetails(&pluginpb.Fault{Reason: string(fault.Reason), Detail: fault.Detail})
+	if detailErr != nil {
+		return status.Error(codes.Internal, detailErr.Error())
+	}
+	return st.Err()
+}
+
+// errorFromWire is the error of a call to the plugin: the [*core.Fault] that
+// the plugin told, or one that blames the plugin. A caller's own cancellation
+// stays a [context.Canceled].
+func errorFromWire(call string, err error) error {
+	st := status.Convert(err)
+	for _, d := range st.Details() {
+		if f, ok := d.(*pluginpb.Fault); ok {
+			return &core.Fault{Reason: core.Reason(f.GetReason()), Detail: f.GetDetail()}
+		}
+	}
+	switch st.Code() {
+	case codes.Canceled:
+		return fmt.Errorf("%s: %w", call, context.Canceled)
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("%s: %w", call, core.ErrNoAnswer)
+	default:
+		return &core.Fault{Reason: core.ReasonPlugin, Detail: call + ": " + st.Message()}
+	}
+}
