@@ -1,0 +1,109 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// httpError is an error that the caller may read.
+type httpError struct {
+	status     int
+	message    string
+	retryAfter int // seconds; 0 leaves the header out
+}
+
+func (e *httpError) Error() string { return e.message }
+
+func errorf(status int, format string, args ...any) error {
+	return &httpError{status: status, message: fmt.Sprintf(format, args...)}
+}
+
+// retrySeconds is short, since some clients obey Retry-After without telling
+// their user.
+const retrySeconds = 2
+
+// asHTTP is the one table from errors to what a caller sees. What isn't in it
+// stays inside.
+func asHTTP(err error) *httpError {
+	var known *httpError
+	var tooLarge *http.MaxBytesError
+	var fault *core.Fault
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &tooLarge):
+		return &httpError{status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf("the request's body is over %d bytes; server.max_body sets the limit", tooLarge.Limit)}
+	case errors.As(err, &fault):
+		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
+			message: "foreman can't reach its target: " + string(fault.Reason)}
+	case errors.Is(err, core.ErrUnavailable), errors.Is(err, core.ErrNoAnswer):
+		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds, message: core.ErrUnavailable.Error()}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds, message: "no answer in time"}
+	default:
+		return &httpError{status: http.StatusInternalServerError, message: "internal error; foreman's log says more"}
+	}
+}
+
+// fail tells err in the shape that callers of the path parse.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := asHTTP(err)
+	if e.status == http.StatusInternalServerError {
+		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if e.retryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(e.retryAfter))
+	}
+	body, err := json.Marshal(errorBody(r.URL.Path, e))
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(e.status)
+	_, _ = w.Write(body)
+}
+
+// errorBody has one of the three shapes that clients of Ollama parse: its
+// own, OpenAI's and Anthropic's, as Ollama 0.17.4 writes them.
+func errorBody(path string, e *httpError) any {
+	switch {
+	case path == "/v1/messages":
+		return map[string]any{"type": "error", "error": map[string]string{
+			"type": anthropicType(e.status), "message": e.message,
+		}}
+	case strings.HasPrefix(path, "/v1/"):
+		return map[string]any{"error": map[string]any{
+			"message": e.message, "type": "api_error", "param": nil, "code": nil,
+		}}
+	default:
+		return map[string]string{"error": e.message}
+	}
+}
+
+func anthropicType(status int) string {
+	switch status {
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusUnauthorized:
+		return "authentication_error"
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusBadRequest, http.StatusMethodNotAllowed:
+		return "invalid_request_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	default:
+		return "api_error"
+	}
+}

@@ -1,0 +1,72 @@
+package api
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// guard decides who gets in.
+type guard struct {
+	hosts  map[string]bool // lower case
+	tokens [][sha256.Size]byte
+	cross  *http.CrossOriginProtection
+}
+
+func newGuard(hosts []string, tokens map[string]string) guard {
+	g := guard{hosts: map[string]bool{"localhost": true}, cross: http.NewCrossOriginProtection()}
+	for _, h := range hosts {
+		g.hosts[strings.ToLower(h)] = true
+	}
+	for _, t := range tokens {
+		g.tokens = append(g.tokens, sha256.Sum256([]byte(t)))
+	}
+	return g
+}
+
+// check returns what keeps r out. /livez needs no token.
+func (g guard) check(r *http.Request) error {
+	if !g.knowsHost(r.Host) {
+		return errorf(http.StatusForbidden, "host %q is not allowed; add it to server.allowed_hosts", r.Host)
+	}
+	if err := g.cross.Check(r); err != nil {
+		return errorf(http.StatusForbidden, "a web page of another origin may not do this")
+	}
+	if r.URL.Path != "/livez" && !g.knowsToken(r.Header) {
+		return errorf(http.StatusUnauthorized, "a token is needed: send Authorization: Bearer TOKEN or x-api-key: TOKEN")
+	}
+	return nil
+}
+
+// knowsHost lets addresses pass: only a name can be made to point here by
+// somebody else's DNS.
+func (g guard) knowsHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return true
+	}
+	return g.hosts[strings.ToLower(strings.TrimSuffix(host, "."))]
+}
+
+// knowsToken compares digests, so that time tells nothing of a token or its
+// length.
+func (g guard) knowsToken(header http.Header) bool {
+	if len(g.tokens) == 0 {
+		return true
+	}
+	given := header.Get("X-Api-Key")
+	if scheme, rest, ok := strings.Cut(header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		given = strings.TrimSpace(rest)
+	}
+	sum, known := sha256.Sum256([]byte(given)), 0
+	for _, t := range g.tokens {
+		known |= subtle.ConstantTimeCompare(sum[:], t[:])
+	}
+	return known == 1
+}

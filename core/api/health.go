@@ -1,0 +1,151 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// Health is the body of GET /healthz. Times are null until there is one;
+// durations are in the unit that their name says.
+type Health struct {
+	SchemaVersion int                 `json:"schema_version"`
+	Status        core.Status         `json:"status"`
+	Degraded      bool                `json:"degraded"`
+	Version       string              `json:"version"`
+	Target        HealthTarget        `json:"target"`
+	LastPoll      HealthPoll          `json:"last_poll"`
+	LastSuccess   HealthMoment        `json:"last_success"`
+	NextPollAt    *time.Time          `json:"next_poll_at"`
+	PollInterval  float64             `json:"poll_interval_seconds"`
+	Failures      int                 `json:"consecutive_failures"`
+	Inventory     HealthList          `json:"inventory"`
+	Resident      HealthList          `json:"resident"`
+	Plugins       []core.PluginStatus `json:"plugins"`
+}
+
+// HealthTarget says who is asked.
+type HealthTarget struct {
+	Backend string `json:"backend"`
+	URL     string `json:"url"`
+	Version string `json:"version"`
+}
+
+// HealthPoll is the last look at the target.
+type HealthPoll struct {
+	At         *time.Time  `json:"at"`
+	OK         bool        `json:"ok"`
+	DurationMS float64     `json:"duration_ms"`
+	Reason     core.Reason `json:"reason"` // "" if ok
+	Error      string      `json:"error"`
+}
+
+// HealthMoment is a time and how long ago that is.
+type HealthMoment struct {
+	At         *time.Time `json:"at"`
+	AgeSeconds *float64   `json:"age_seconds"`
+}
+
+// HealthList counts a list's models.
+type HealthList struct {
+	Models     int         `json:"models"`
+	AsOf       *time.Time  `json:"as_of"`
+	AgeSeconds *float64    `json:"age_seconds"`
+	Stale      bool        `json:"stale"`
+	Reason     core.Reason `json:"reason,omitempty"` // why the last look at this list alone failed
+}
+
+const schemaVersion = 1
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, jsonType, s.health(s.inventory.Snapshot(), time.Now()))
+}
+
+func (s *Server) health(snapshot *core.Snapshot, now time.Time) Health {
+	h := Health{
+		SchemaVersion: schemaVersion,
+		Status:        snapshot.Status,
+		Degraded:      snapshot.Status == core.Degraded,
+		Version:       s.opts.Version,
+		Target:        HealthTarget{Backend: snapshot.Backend, URL: snapshot.URL, Version: snapshot.Version},
+		LastSuccess:   moment(snapshot.LastSuccess, now),
+		NextPollAt:    timeOrNull(snapshot.NextPoll),
+		PollInterval:  s.opts.PollInterval.Seconds(),
+		Failures:      snapshot.Failures,
+		Inventory:     HealthList{Stale: snapshot.InventoryStale()},
+		Resident:      HealthList{Stale: snapshot.ResidencyStale()},
+		Plugins:       s.opts.Plugins(),
+	}
+	if upstream, err := s.opts.Upstream(); err == nil {
+		h.Target.URL = upstream.URL // a backend may choose its own
+	}
+	if poll := snapshot.LastPoll; !poll.At.IsZero() {
+		h.LastPoll = HealthPoll{At: timeOrNull(poll.At), OK: poll.Fault == nil, DurationMS: milliseconds(poll.Duration)}
+		if poll.Fault != nil {
+			h.LastPoll.Reason, h.LastPoll.Error = poll.Fault.Reason, poll.Fault.Detail
+		}
+	}
+	if snapshot.Inventory != nil {
+		as := moment(snapshot.InventoryAt, now)
+		h.Inventory.Models, h.Inventory.AsOf, h.Inventory.AgeSeconds = len(snapshot.Inventory.Models), as.At, as.AgeSeconds
+	}
+	if snapshot.Residency != nil {
+		as := moment(snapshot.ResidencyAt, now)
+		h.Resident.Models, h.Resident.AsOf, h.Resident.AgeSeconds = len(snapshot.Residency.Models), as.At, as.AgeSeconds
+	}
+	if snapshot.ResidencyFault != nil {
+		h.Resident.Reason = snapshot.ResidencyFault.Reason
+	}
+	return h
+}
+
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
+	return writeText(w, http.StatusOK, "ok")
+}
+
+// readyz is 503 until there is an inventory to answer from, of this process
+// or an earlier one.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+	snapshot := s.inventory.Snapshot()
+	status, text := http.StatusOK, "ok"
+	if snapshot.Inventory == nil {
+		status, text = http.StatusServiceUnavailable, "no inventory yet"
+	}
+	if r.URL.Query().Has("verbose") {
+		text += "\ntarget " + string(snapshot.Status)
+		for _, p := range s.opts.Plugins() {
+			text += fmt.Sprintf("\nplugin %s %s", p.Name, p.State)
+		}
+	}
+	return writeText(w, status, text)
+}
+
+func writeText(w http.ResponseWriter, status int, text string) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n"))
+	return nil
+}
+
+func moment(at, now time.Time) HealthMoment {
+	if at.IsZero() {
+		return HealthMoment{}
+	}
+	age := max(0, now.Sub(at)).Round(time.Millisecond).Seconds()
+	return HealthMoment{At: timeOrNull(at), AgeSeconds: &age}
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Millisecond)
+	return &t
+}
+
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
+}

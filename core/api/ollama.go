@@ -1,0 +1,136 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+const (
+	jsonType   = "application/json; charset=utf-8" // as Ollama's own routes write it
+	openAIType = "application/json"                // as its /v1 routes do
+)
+
+// Headers of a list's answer.
+const (
+	HeaderAge      = "Foreman-Inventory-Age" // seconds since the target confirmed the list
+	HeaderDegraded = "Foreman-Degraded"      // "true" or "false"
+)
+
+func (s *Server) root(w http.ResponseWriter, _ *http.Request) error {
+	const running = "Ollama is running" // stock clients look at the status, people at this
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(running)))
+	_, _ = w.Write([]byte(running))
+	return nil
+}
+
+func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
+	snapshot := s.inventory.Snapshot()
+	if snapshot.Version == "" {
+		snapshot = s.inventory.Recheck(r.Context())
+	}
+	if snapshot.Version == "" {
+		return away(snapshot)
+	}
+	return writeJSON(w, jsonType, map[string]string{"version": snapshot.Version})
+}
+
+func (s *Server) tags(w http.ResponseWriter, r *http.Request) error {
+	snapshot, err := s.listed(r)
+	if err != nil {
+		return err
+	}
+	return writeList(w, r, jsonType, snapshot.Inventory.Tags, snapshot.InventoryAt, snapshot)
+}
+
+// noResidents answers while nobody has told yet what is resident.
+var noResidents = core.NewResidency(nil).PS
+
+func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
+	snapshot, err := s.listed(r)
+	if err != nil {
+		return err
+	}
+	if snapshot.Residency == nil {
+		return writeList(w, r, jsonType, noResidents, snapshot.InventoryAt, snapshot)
+	}
+	return writeList(w, r, jsonType, snapshot.Residency.PS, snapshot.ResidencyAt, snapshot)
+}
+
+// listed is a snapshot that has an inventory. A caller who sends
+// Cache-Control: no-cache gets one that is not older than the request, if the
+// target answers in time; so does the first caller of all.
+func (s *Server) listed(r *http.Request) (*core.Snapshot, error) {
+	snapshot := s.inventory.Snapshot()
+	if snapshot.Inventory == nil || wantsFresh(r) {
+		snapshot = s.inventory.Recheck(r.Context())
+	}
+	if snapshot.Inventory == nil {
+		return nil, away(snapshot)
+	}
+	return snapshot, nil
+}
+
+func wantsFresh(r *http.Request) bool {
+	values, ok := r.Header["Cache-Control"]
+	return ok && strings.Contains(strings.Join(values, ","), "no-cache")
+}
+
+// away is for what only the target could tell.
+func away(snapshot *core.Snapshot) error {
+	why := "no poll has ended yet"
+	if fault := snapshot.LastPoll.Fault; fault != nil {
+		why = string(fault.Reason)
+	}
+	return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
+		message: "foreman can't reach its target: " + why}
+}
+
+// writeList writes a reply that was encoded with its snapshot. Header keys
+// are set in canonical form, which saves a lookup each.
+func writeList(w http.ResponseWriter, r *http.Request, contentType string, reply core.Reply, at time.Time, s *core.Snapshot) error {
+	header := w.Header()
+	values := [...]string{contentType, reply.ETag, "", "false", strconv.Itoa(len(reply.Body))}
+	values[2] = strconv.FormatInt(max(0, int64(time.Since(at)/time.Second)), 10)
+	if s.Status == core.Degraded {
+		values[3] = "true"
+	}
+	header["Etag"], header[HeaderAge], header[HeaderDegraded] = values[1:2], values[2:3], values[3:4]
+	if matches(r.Header["If-None-Match"], reply.ETag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	header["Content-Type"], header["Content-Length"] = values[0:1], values[4:5]
+	_, _ = w.Write(reply.Body) // fails only if the caller has left
+	return nil
+}
+
+// matches reports whether an If-None-Match header names etag, weakly compared
+// as RFC 9110 says.
+func matches(header []string, etag string) bool {
+	for _, line := range header {
+		for one := range strings.SplitSeq(line, ",") {
+			one = strings.TrimSpace(one)
+			if one == "*" || strings.TrimPrefix(one, "W/") == etag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func writeJSON(w http.ResponseWriter, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+	return nil
+}
