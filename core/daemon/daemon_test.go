@@ -1,0 +1,149 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/api"
+	"github.com/seed-af7fee88/foreman/core/config"
+	"github.com/seed-af7fee88/foreman/core/daemon"
+	"github.com/seed-af7fee88/foreman/core/plugin"
+	"github.com/seed-af7fee88/foreman/plugins/ollama"
+	"github.com/seed-af7fee88/foreman/plugins/sim"
+)
+
+// TestMain lets this executable be the plugin too, as foreman's is.
+func TestMain(m *testing.M) {
+	if slices.Equal(os.Args[1:], []string{"plugin", "backend", "ollama"}) {
+		plugin.ServeBackend(ollama.New())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// simulated starts a target with these models.
+func simulated(t *testing.T, names ...string) *sim.Server {
+	t.Helper()
+	var models []sim.Model
+	for _, name := range names {
+		models = append(models, sim.Model{Name: name, Size: 1 << 30})
+	}
+	s, err := sim.Start("127.0.0.1:0", sim.Options{Models: models, Instant: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func configFor(t *testing.T, url string) config.Config {
+	cfg := config.Default(func(string) string { return "" })
+	cfg.Server.Listen = "127.0.0.1:0"
+	cfg.Server.StateDir = t.TempDir()
+	cfg.Target.URL = url
+	cfg.Poll.FastInterval, cfg.Poll.DownInterval = 100*time.Millisecond, 100*time.Millisecond
+	return cfg
+}
+
+// run runs a daemon, and returns a client of it and what stops it.
+func run(t *testing.T, cfg config.Config) (*api.Client, func()) {
+	t.Helper()
+	d, err := daemon.New(cfg, "v1.2.3", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	stop := func() {
+		t.Helper()
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("the daemon didn't stop within 5 s")
+		}
+	}
+	return api.NewClient(d.Addr().String(), ""), stop
+}
+
+func TestAnswersForItsTargetAndAcrossARestart(t *testing.T) {
+	target := simulated(t, "tiny:latest", "me/tiny:v1")
+	cfg := configFor(t, target.URL())
+	client, stop := run(t, cfg)
+	list, err := client.Models(t.Context(), false)
+	if err != nil || len(list.Models) != 2 || list.Degraded {
+		t.Fatalf("models: %v, degraded %t, %v", list.Models, list.Degraded, err)
+	}
+	health, err := client.Health(t.Context())
+	if err != nil || health.Status != core.Healthy || health.Version != "v1.2.3" || health.Inventory.Stale ||
+		len(health.Plugins) != 1 || health.Plugins[0].State != core.PluginRunning {
+		t.Errorf("health: %+v, %v", health, err)
+	}
+	stop()
+
+	if err := target.Close(); err != nil {
+		t.Fatal(err)
+	}
+	client, stop = run(t, cfg)
+	defer stop()
+	list, err = client.Models(t.Context(), true)
+	if err != nil || len(list.Models) != 2 {
+		t.Errorf("after a restart without the target: %v, %v", list.Models, err)
+	}
+	if health, err = client.Health(t.Context()); err != nil || !health.Inventory.Stale || health.LastPoll.Reason != core.ReasonRefused {
+		t.Errorf("after a restart without the target: %+v, %v", health, err)
+	}
+}
+
+func TestAddressInUseIsSaidAtOnce(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	cfg := configFor(t, "http://127.0.0.1:1")
+	cfg.Server.Listen = taken.Addr().String()
+	_, err = daemon.New(cfg, "", slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), cfg.Server.Listen) {
+		t.Errorf("New on an address in use: %v", err)
+	}
+}
+
+func TestQueryAsksWithoutADaemon(t *testing.T) {
+	target := simulated(t, "tiny:latest")
+	var names []string
+	ask := func(ctx context.Context, b core.Backend) error {
+		list, err := b.Models(ctx, "")
+		for _, m := range list.Models {
+			names = append(names, m.Name)
+		}
+		return err
+	}
+	if err := daemon.Query(t.Context(), configFor(t, target.URL()), slog.New(slog.DiscardHandler), ask); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(names, []string{"tiny:latest"}) {
+		t.Errorf("models: %v", names)
+	}
+	if err := target.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := daemon.Query(t.Context(), configFor(t, target.URL()), slog.New(slog.DiscardHandler), ask)
+	var fault *core.Fault
+	if !errors.As(err, &fault) || fault.Reason != core.ReasonRefused {
+		t.Errorf("with the target away: %v, want a fault that says refused", err)
+	}
+}
