@@ -7,12 +7,15 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/seed-af7fee88/foreman/core"
 )
 
 // The decoders match keys by case, which encoding/json doesn't: a key MODELS
-// must not be taken for models. null is as good as a missing field, and of two
-// equal keys the last counts. They alias the body.
+// must not be taken for models. encoding/json says whether a body is JSON at
+// all, which gjson doesn't, and gjson reads it. null is as good as a missing
+// field, and of two equal keys the last counts.
 
 // decodeTags decodes an answer of /api/tags.
 func decodeTags(body []byte) ([]core.Model, *core.Fault) {
@@ -24,111 +27,118 @@ func decodePS(body []byte) ([]core.Resident, *core.Fault) {
 	return decodeList(body, decodeResident)
 }
 
-func decodeModel(raw []byte) (m core.Model, bad string) {
-	m.Raw = raw
-	for key, v := range members(raw) {
-		ok := true
-		switch string(key) {
+func decodeModel(entry gjson.Result) (m core.Model, bad string) {
+	m.Raw = json.RawMessage(entry.Raw)
+	bad = fields(entry, func(key string, v gjson.Result) bool {
+		switch key {
 		case "name":
-			ok = set(&m.Name, v, text)
+			return set(&m.Name, v, text)
 		case "digest":
-			ok = set(&m.Digest, v, text)
+			return set(&m.Digest, v, text)
 		case "size":
-			ok = set(&m.Size, v, integer)
+			return set(&m.Size, v, integer)
 		case "modified_at":
-			ok = set(&m.ModifiedAt, v, instant)
+			return set(&m.ModifiedAt, v, instant)
 		case "details":
-			ok = setDetails(&m, v)
+			return setDetails(&m, v)
 		}
-		if !ok {
-			return m, string(key)
-		}
+		return true
+	})
+	if bad == "" && m.Name == "" {
+		bad = "name"
 	}
-	if m.Name == "" {
-		return m, "name"
-	}
-	return m, ""
+	return m, bad
 }
 
-func setDetails(m *core.Model, details []byte) bool {
-	if isNull(details) {
+func setDetails(m *core.Model, details gjson.Result) bool {
+	if details.Type == gjson.Null {
 		return true
 	}
-	if details[0] != '{' {
-		return false
-	}
-	for key, v := range members(details) {
-		ok := true
-		switch string(key) {
+	return details.IsObject() && "" == fields(details, func(key string, v gjson.Result) bool {
+		switch key {
 		case "family":
-			ok = set(&m.Family, v, text)
+			return set(&m.Family, v, text)
 		case "parameter_size":
-			ok = set(&m.ParameterSize, v, text)
+			return set(&m.ParameterSize, v, text)
 		case "quantization_level":
-			ok = set(&m.Quantization, v, text)
+			return set(&m.Quantization, v, text)
 		}
-		if !ok {
-			return false
-		}
-	}
-	return true
+		return true
+	})
 }
 
-func decodeResident(raw []byte) (r core.Resident, bad string) {
-	r.Raw = raw
-	for key, v := range members(raw) {
-		ok := true
-		switch string(key) {
+func decodeResident(entry gjson.Result) (r core.Resident, bad string) {
+	r.Raw = json.RawMessage(entry.Raw)
+	bad = fields(entry, func(key string, v gjson.Result) bool {
+		switch key {
 		case "name":
-			ok = set(&r.Name, v, text)
+			return set(&r.Name, v, text)
 		case "digest":
-			ok = set(&r.Digest, v, text)
+			return set(&r.Digest, v, text)
 		case "size":
-			ok = set(&r.Size, v, integer)
+			return set(&r.Size, v, integer)
 		case "size_vram":
-			ok = set(&r.SizeVRAM, v, integer)
+			return set(&r.SizeVRAM, v, integer)
 		case "context_length":
-			ok = set(&r.ContextLength, v, integer)
+			return set(&r.ContextLength, v, integer)
 		case "expires_at":
-			ok = set(&r.ExpiresAt, v, instant)
+			return set(&r.ExpiresAt, v, instant)
 		}
-		if !ok {
-			return r, string(key)
+		return true
+	})
+	if bad == "" && r.Name == "" {
+		bad = "name"
+	}
+	return r, bad
+}
+
+// fields gives take each field of the object, and returns the first key whose
+// value it doesn't take, or "".
+func fields(object gjson.Result, take func(key string, v gjson.Result) bool) (bad string) {
+	object.ForEach(func(key, v gjson.Result) bool {
+		if !take(key.Str, v) {
+			bad = key.Str
 		}
-	}
-	if r.Name == "" {
-		return r, "name"
-	}
-	return r, ""
+		return bad == ""
+	})
+	return bad
 }
 
 // decodeList decodes the entries of `models`. decode is given a JSON object,
 // and names the key whose value is wrong, or "".
-func decodeList[T any](body []byte, decode func([]byte) (T, string)) ([]T, *core.Fault) {
+func decodeList[T any](body []byte, decode func(gjson.Result) (T, string)) ([]T, *core.Fault) {
 	body = clean(body)
 	if fault := checkJSON(body); fault != nil {
 		return nil, fault
 	}
-	if body[0] != '{' {
+	answer := gjson.ParseBytes(body)
+	if !answer.IsObject() {
 		return nil, faultf(core.ReasonNoModels, "the answer is not a JSON object")
 	}
-	array := member(body, "models")
-	if array == nil || array[0] != '[' {
+	array := member(answer, "models")
+	if !array.IsArray() {
 		if said := errorField(body); said != "" {
 			return nil, faultf(core.ReasonNoModels, "no models in the answer, but an error: %s", said)
 		}
 		return nil, faultf(core.ReasonNoModels, "no array of models in the answer")
 	}
-	list := make([]T, 0, len(array)/256) // an entry of tags has about 300 bytes
-	for raw := range elements(array) {
-		if raw[0] != '{' {
-			return nil, faultf(core.ReasonBadModel, "models[%d] is not an object", len(list))
+	list := make([]T, 0, len(array.Raw)/256) // an entry of tags has about 300 bytes
+	var fault *core.Fault
+	array.ForEach(func(_, entry gjson.Result) bool {
+		if !entry.IsObject() {
+			fault = faultf(core.ReasonBadModel, "models[%d] is not an object", len(list))
+			return false
 		}
-		entry, bad := decode(raw[:len(raw):len(raw)])
+		model, bad := decode(entry)
 		if bad != "" {
-			return nil, faultf(core.ReasonBadModel, "models[%d] has no usable %q", len(list), bad)
+			fault = faultf(core.ReasonBadModel, "models[%d] has no usable %q", len(list), bad)
+			return false
 		}
-		list = append(list, entry)
+		list = append(list, model)
+		return true
+	})
+	if fault != nil {
+		return nil, fault
 	}
 	return list, nil
 }
@@ -136,8 +146,8 @@ func decodeList[T any](body []byte, decode func([]byte) (T, string)) ([]T, *core
 // decodeVersion decodes an answer of /api/version.
 func decodeVersion(body []byte) (string, *core.Fault) {
 	body = clean(body)
-	if json.Valid(body) && body[0] == '{' {
-		if version, ok := text(member(body, "version")); ok {
+	if json.Valid(body) {
+		if version, ok := text(member(gjson.ParseBytes(body), "version")); ok {
 			return version, nil
 		}
 	}
@@ -161,22 +171,22 @@ func checkJSON(body []byte) *core.Fault {
 
 // errorField is what {"error":"…"} says; "" of any other JSON.
 func errorField(body []byte) string {
-	body = trim(body)
-	if body[0] != '{' {
-		return ""
-	}
-	said, _ := text(member(body, "error"))
+	said, _ := text(member(gjson.ParseBytes(trim(body)), "error"))
 	return said
 }
 
-// member is the last value under key, or nil.
-func member(object []byte, key string) []byte {
-	var last []byte
-	for k, v := range members(object) {
-		if string(k) == key {
+// member is the last value under key in an object, else one that doesn't
+// exist.
+func member(object gjson.Result, key string) (last gjson.Result) {
+	if !object.IsObject() {
+		return last
+	}
+	object.ForEach(func(k, v gjson.Result) bool {
+		if k.Str == key {
 			last = v
 		}
-	}
+		return true
+	})
 	return last
 }
 
@@ -195,11 +205,9 @@ func trim(body []byte) []byte {
 	return bytes.Trim(body, " \n\r\t")
 }
 
-func isNull(v []byte) bool { return v[0] == 'n' }
-
 // set parses v into field, which a null leaves as it is.
-func set[T any](field *T, v []byte, parse func([]byte) (T, bool)) bool {
-	if isNull(v) {
+func set[T any](field *T, v gjson.Result, parse func(gjson.Result) (T, bool)) bool {
+	if v.Type == gjson.Null {
 		return true
 	}
 	parsed, ok := parse(v)
@@ -209,28 +217,14 @@ func set[T any](field *T, v []byte, parse func([]byte) (T, bool)) bool {
 	return ok
 }
 
-func text(v []byte) (string, bool) {
-	if len(v) == 0 || v[0] != '"' {
-		return "", false
-	}
-	if bytes.IndexByte(v, '\\') < 0 {
-		return string(v[1 : len(v)-1]), true
-	}
-	var s string
-	err := json.Unmarshal(v, &s)
-	return s, err == nil
-}
+func text(v gjson.Result) (string, bool) { return v.Str, v.Type == gjson.String }
 
-func integer(v []byte) (int64, bool) {
-	n, err := strconv.ParseInt(string(v), 10, 64)
+func integer(v gjson.Result) (int64, bool) {
+	n, err := strconv.ParseInt(v.Raw, 10, 64)
 	return n, err == nil
 }
 
-func instant(v []byte) (time.Time, bool) {
-	var t time.Time
-	if v[0] != '"' {
-		return t, false
-	}
-	err := t.UnmarshalJSON(v)
-	return t.UTC(), err == nil
+func instant(v gjson.Result) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339Nano, v.Str)
+	return t.UTC(), v.Type == gjson.String && err == nil
 }

@@ -1,11 +1,13 @@
 package ollama
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"math/bits"
+	"strings"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -43,35 +45,32 @@ func fingerprintOf(models []core.Model) string {
 	return d.String()
 }
 
-var (
-	tagsHead = []byte(`{"models":[`)
-	tagsTail = []byte(`]}`)
+const (
+	tagsHead = `{"models":[`
+	tagsTail = `]}`
 )
 
 // quickFingerprint is the fingerprint of body if its frame is byte for byte
 // the one that Ollama writes. It doesn't check the entries: whoever knows the
 // fingerprint of a list that was decoded knows that body is one, too.
-func quickFingerprint(body []byte) (string, bool) {
+func quickFingerprint(body []byte) (fingerprint string, ok bool) {
 	body = trim(body)
-	if !bytes.HasPrefix(body, tagsHead) {
+	list := string(body)
+	if !strings.HasPrefix(list, tagsHead) || !strings.HasSuffix(list, tagsTail) {
 		return "", false
 	}
 	var d digest
-	i := len(tagsHead)
-	for i < len(body) && body[i] == '{' {
-		end := nestEnd(body, i)
-		if end < 0 || end == len(body) {
-			return "", false
-		}
-		d.add(body[i:end])
-		i = end
-		if body[i] == ',' {
-			if i++; i == len(body) || body[i] != '{' {
-				return "", false
-			}
-		} else {
-			break
-		}
+	next := len(tagsHead) // where an entry has to begin
+	array := gjson.Result{Type: gjson.JSON, Raw: list[next-1:], Index: next - 1}
+	framed := true
+	array.ForEach(func(_, entry gjson.Result) bool {
+		framed = entry.Index == next && (d.n == 0 || list[next-1] == ',')
+		next += len(entry.Raw) + 1
+		d.add(body[entry.Index : entry.Index+len(entry.Raw)])
+		return framed
+	})
+	if d.n > 0 {
+		next-- // no comma after the last
 	}
-	return d.String(), bytes.Equal(body[i:], tagsTail)
+	return d.String(), framed && next == len(list)-len(tagsTail)
 }

@@ -105,13 +105,16 @@ func plainNames(t *testing.T, body []byte) []string {
 	if err := json.Unmarshal(clean(body), &list); err != nil {
 		t.Fatalf("accepted what encoding/json refuses: %v", err)
 	}
-	var entries []map[string]any
+	var entries []map[string]json.RawMessage
 	if err := json.Unmarshal(list["models"], &entries); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
 	for _, entry := range entries {
-		name, _ := entry["name"].(string)
+		var name string
+		if err := json.Unmarshal(entry["name"], &name); err != nil {
+			t.Fatalf("accepted the name %s: %v", entry["name"], err)
+		}
 		names = append(names, name)
 	}
 	return names
