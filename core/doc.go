@@ -1,7 +1,7 @@
 // Package core names what foreman talks about: model names, models,
 // residents, faults, and the immutable [Snapshot] that every reader of the
-// inventory sees. It holds values and rules only: the standard library, no
-// I/O, no goroutine.
+// inventory sees. It holds values and rules only: no I/O, no goroutine, and
+// nothing beyond the standard library but a measure of how alike names are.
 //
 // The rooms around it each do one thing and import core, never each other:
 //

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,9 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -67,69 +72,93 @@ type List[T any] struct {
 // Health asks GET /healthz.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var h Health
-	_, err := c.get(ctx, "/healthz", false, &h)
+	raw, err := c.RawHealth(ctx)
+	if err == nil {
+		err = json.Unmarshal(raw, &h)
+	}
 	return h, err
+}
+
+// RawHealth is the body of GET /healthz as it came.
+func (c *Client) RawHealth(ctx context.Context) (json.RawMessage, error) {
+	body, _, err := c.get(ctx, "/healthz", false)
+	return body, err
 }
 
 // Models asks GET /api/tags. If fresh, the daemon looks at the target first.
 func (c *Client) Models(ctx context.Context, fresh bool) (List[core.Model], error) {
-	var body struct{ Models []listed }
-	list, err := get[core.Model](ctx, c, "/api/tags", fresh, &body)
-	for _, m := range body.Models {
-		list.Models = append(list.Models, core.Model{
-			Name: m.Name, Digest: m.Digest, Size: m.Size, ModifiedAt: m.ModifiedAt,
-			Family: m.Details.Family, ParameterSize: m.Details.ParameterSize, Quantization: m.Details.Quantization,
-		})
-	}
-	return list, err
+	return list(ctx, c, "/api/tags", fresh, func(m *core.Model, key string, v gjson.Result) {
+		switch key {
+		case "name":
+			m.Name = v.Str
+		case "digest":
+			m.Digest = v.Str
+		case "size":
+			m.Size = v.Int()
+		case "modified_at":
+			m.ModifiedAt = v.Time()
+		case "details":
+			m.Family = v.Get("family").Str
+			m.ParameterSize = v.Get("parameter_size").Str
+			m.Quantization = v.Get("quantization_level").Str
+		}
+	})
 }
 
 // Residents asks GET /api/ps, fresh or not.
 func (c *Client) Residents(ctx context.Context, fresh bool) (List[core.Resident], error) {
-	var body struct{ Models []listed }
-	list, err := get[core.Resident](ctx, c, "/api/ps", fresh, &body)
-	for _, m := range body.Models {
-		list.Models = append(list.Models, core.Resident{
-			Name: m.Name, Digest: m.Digest, Size: m.Size, SizeVRAM: m.SizeVRAM,
-			ContextLength: m.ContextLength, ExpiresAt: m.ExpiresAt,
-		})
-	}
-	return list, err
+	return list(ctx, c, "/api/ps", fresh, func(r *core.Resident, key string, v gjson.Result) {
+		switch key {
+		case "name":
+			r.Name = v.Str
+		case "digest":
+			r.Digest = v.Str
+		case "size":
+			r.Size = v.Int()
+		case "size_vram":
+			r.SizeVRAM = v.Int()
+		case "context_length":
+			r.ContextLength = v.Int()
+		case "expires_at":
+			r.ExpiresAt = v.Time()
+		}
+	})
 }
 
-// listed is what the commands show of an entry of either list.
-type listed struct {
-	Name       string
-	Digest     string
-	Size       int64
-	ModifiedAt time.Time `json:"modified_at"`
-	Details    struct {
-		Family        string
-		ParameterSize string `json:"parameter_size"`
-		Quantization  string `json:"quantization_level"`
-	}
-	ExpiresAt     time.Time `json:"expires_at"`
-	SizeVRAM      int64     `json:"size_vram"`
-	ContextLength int64     `json:"context_length"`
-}
-
-// get asks for a list, and reads its age and health from the header.
-func get[T any](ctx context.Context, c *Client, path string, fresh bool, into any) (List[T], error) {
-	header, err := c.get(ctx, path, fresh, into)
+// list asks for a list, and reads its age and health from the header. It
+// reads by gjson: a command that is started for one list of 1,000 models
+// spends more on encoding/json than on everything else.
+func list[T any](ctx context.Context, c *Client, path string, fresh bool, read func(into *T, key string, v gjson.Result)) (List[T], error) {
+	body, header, err := c.get(ctx, path, fresh)
 	if err != nil {
 		return List[T]{}, err
 	}
 	age, _ := strconv.ParseInt(header.Get(HeaderAge), 10, 64)
-	return List[T]{
+	l := List[T]{
 		AsOf:     time.Now().Add(-time.Duration(age) * time.Second).Truncate(time.Second),
 		Degraded: header.Get(HeaderDegraded) == "true",
-	}, nil
+	}
+	models := gjson.GetBytes(body, "models")
+	if !models.IsArray() {
+		return List[T]{}, fmt.Errorf("the daemon's %s has no models", path)
+	}
+	models.ForEach(func(_, entry gjson.Result) bool {
+		var model T
+		entry.ForEach(func(key, v gjson.Result) bool {
+			read(&model, key.Str, v)
+			return true
+		})
+		l.Models = append(l.Models, model)
+		return true
+	})
+	return l, nil
 }
 
-func (c *Client) get(ctx context.Context, path string, fresh bool, into any) (http.Header, error) {
+// get returns the body and the header of a 200.
+func (c *Client) get(ctx context.Context, path string, fresh bool) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if fresh {
 		req.Header.Set("Cache-Control", "no-cache")
@@ -139,26 +168,46 @@ func (c *Client) get(ctx context.Context, path string, fresh bool, into any) (ht
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, fmt.Errorf("%w on %s: %w", ErrNoDaemon, c.base, err)
+		return nil, nil, c.noDaemon(ctx, err)
 	}
 	defer resp.Body.Close()
 	if !strings.HasPrefix(resp.Header.Get("Server"), "foreman/") {
-		return nil, fmt.Errorf("%w on %s: something else does", ErrNoDaemon, c.base)
+		return nil, nil, fmt.Errorf("%w on %s: something else does", ErrNoDaemon, c.base)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("%w on %s: %w", ErrNoDaemon, c.base, err)
+	var body bytes.Buffer
+	body.Grow(int(min(max(0, resp.ContentLength), maxAnswer)) + bytes.MinRead)
+	if _, err := body.ReadFrom(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+		return nil, nil, c.noDaemon(ctx, err)
 	}
-	if err := refusal(resp.StatusCode, body); err != nil {
-		return nil, err
+	if err := refusal(resp.StatusCode, body.Bytes()); err != nil {
+		return nil, nil, err
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return nil, fmt.Errorf("read the daemon's %s: %w", path, err)
+	return body.Bytes(), resp.Header, nil
+}
+
+// noDaemon is err as the reason why none answers, unless the caller left.
+func (c *Client) noDaemon(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return resp.Header, nil
+	return fmt.Errorf("%w on %s: %w", ErrNoDaemon, c.base, cause(err))
+}
+
+// cause is err without the URL and the address that net/http repeats.
+func cause(err error) error {
+	var timeout net.Error
+	var errno syscall.Errno
+	var wrapped *url.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return errors.New("no answer in time")
+	case errors.As(err, &errno):
+		return errno
+	case errors.As(err, &wrapped):
+		return wrapped.Err
+	default:
+		return err
+	}
 }
 
 // refusal is the error that a status other than 200 means.

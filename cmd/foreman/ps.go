@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// watchEvery is the time between two looks of --watch.
+const watchEvery = 2 * time.Second
+
+type psCmd struct {
+	sourceFlags
+	Output string `short:"o" help:"Format: table or json." enum:"table,json" default:"table" env:"FOREMAN_PS_OUTPUT"`
+	Watch  bool   `short:"w" help:"Look again every 2 seconds until interrupted; into a pipe, print only what changed." env:"FOREMAN_WATCH"`
+}
+
+// Run lists the resident models, once or until ctx ends.
+func (c *psCmd) Run(ctx context.Context, e *env) error {
+	a, err := c.asker(e)
+	if err != nil {
+		return err
+	}
+	look := func() (listing[core.Resident], error) { return ask(ctx, a, resident, false) }
+	if c.Watch {
+		return c.watch(ctx, e, look)
+	}
+	list, err := look()
+	if err != nil {
+		return err
+	}
+	return c.show(e, list)
+}
+
+func (c *psCmd) show(e *env, list listing[core.Resident]) error {
+	now := time.Now()
+	if c.Output == "json" {
+		return e.json(psDocument(list, now))
+	}
+	if err := e.table(psTable(list.models, now)); err != nil {
+		return err
+	}
+	e.tellOrigin(len(list.models), "resident model", list.origin)
+	return nil
+}
+
+// watch redraws a terminal at each look, and elsewhere shows what is new.
+// Only a first look that fails ends it: later ones may fail and go on.
+func (c *psCmd) watch(ctx context.Context, e *env, look func() (listing[core.Resident], error)) error {
+	redraw := c.Output == "table" && e.isTerminal()
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var shown *listing[core.Resident]
+	told := ""
+	for {
+		list, err := look()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && shown == nil:
+			return err
+		case err != nil:
+			if told != err.Error() {
+				told = err.Error()
+				e.warn("%s", told)
+			}
+		case redraw || shown == nil || told != "" || !alike(list, *shown):
+			told = ""
+			if redraw {
+				err = e.clear()
+			}
+			if err == nil {
+				err = c.show(e, list)
+			}
+			if err != nil {
+				return err
+			}
+			shown = &list
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// alike reports whether nothing but time has passed between two lists. A
+// model that is in use unloads a little later at every look.
+func alike(a, b listing[core.Resident]) bool {
+	now := time.Now()
+	return a.stale == b.stale && a.degraded == b.degraded &&
+		slices.EqualFunc(a.models, b.models, func(x, y core.Resident) bool {
+			return x.Name == y.Name && x.Digest == y.Digest && x.Size == y.Size && x.SizeVRAM == y.SizeVRAM &&
+				x.ContextLength == y.ContextLength && x.Pinned(now) == y.Pinned(now)
+		})
+}
+
+func psTable(residents []core.Resident, now time.Time) [][]string {
+	rows := [][]string{{"NAME", "ID", "SIZE", "PROCESSOR", "VRAM", "CONTEXT", "UNLOADS"}}
+	for _, r := range residents {
+		context := "-"
+		if r.ContextLength > 0 {
+			context = strconv.FormatInt(r.ContextLength, 10)
+		}
+		rows = append(rows, []string{r.Name, id(r.Digest), size(r.Size), processor(r), size(r.SizeVRAM), context, unloads(r, now)})
+	}
+	return rows
+}
+
+// processor says where r is, in the words of `ollama ps`.
+func processor(r core.Resident) string {
+	switch {
+	case r.SizeVRAM <= 0:
+		return "100% CPU"
+	case r.SizeVRAM == r.Size:
+		return "100% GPU"
+	case r.SizeVRAM > r.Size:
+		return "Unknown"
+	default:
+		cpu := math.Round(float64(r.Size-r.SizeVRAM) / float64(r.Size) * 100)
+		return fmt.Sprintf("%d%%/%d%% CPU/GPU", int(cpu), int(100-cpu))
+	}
+}
+
+func unloads(r core.Resident, now time.Time) string {
+	if r.Pinned(now) {
+		return "never"
+	}
+	return in(r.ExpiresAt, now)
+}
+
+type residentDocument struct {
+	Name          string     `json:"name"`
+	Digest        string     `json:"digest"`
+	Size          int64      `json:"size"`
+	SizeVRAM      int64      `json:"size_vram"`
+	VRAMShare     float64    `json:"vram_share"` // of Size, 0 to 1
+	ContextLength int64      `json:"context_length"`
+	ExpiresAt     *time.Time `json:"expires_at"` // null if never
+	Pinned        bool       `json:"pinned"`
+}
+
+func psDocument(list listing[core.Resident], now time.Time) any {
+	models := make([]residentDocument, len(list.models))
+	for i, r := range list.models {
+		models[i] = residentDocument{
+			Name: r.Name, Digest: r.Digest, Size: r.Size, SizeVRAM: r.SizeVRAM, VRAMShare: vramShare(r),
+			ContextLength: r.ContextLength, Pinned: r.Pinned(now),
+		}
+		if !models[i].Pinned {
+			models[i].ExpiresAt = timeOrNull(r.ExpiresAt)
+		}
+	}
+	return struct {
+		document
+		Models []residentDocument `json:"models"`
+	}{list.document(), models}
+}
+
+// vramShare has four digits: a hundredth of a percent.
+func vramShare(r core.Resident) float64 {
+	if r.Size <= 0 {
+		return 0
+	}
+	share := float64(r.SizeVRAM) / float64(r.Size)
+	return math.Round(1e4*max(0, min(1, share))) / 1e4
+}
