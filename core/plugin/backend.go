@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -48,7 +49,11 @@ func (s *backendServer) Configure(ctx context.Context, req *pluginpb.ConfigureRe
 	up, err := s.backend.Configure(ctx, core.Settings{
 		URL: req.GetUrl(), Token: req.GetToken(), Extra: req.GetSettings(),
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, status.FromContextError(ctx.Err()).Err()
+	default:
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	resp := &pluginpb.ConfigureResponse{Url: up.URL}
@@ -121,7 +126,7 @@ func (c *BackendClient) Configure(ctx context.Context, settings core.Settings) (
 		return core.Upstream{}, errors.New(status.Convert(err).Message())
 	}
 	if err != nil {
-		return core.Upstream{}, errorFromWire("configure", err)
+		return core.Upstream{}, errorFromWire(ctx, "configure", err)
 	}
 	up := core.Upstream{URL: resp.GetUrl(), Header: http.Header{}}
 	for _, h := range resp.GetHeaders() {
@@ -134,7 +139,7 @@ func (c *BackendClient) Configure(ctx context.Context, settings core.Settings) (
 func (c *BackendClient) Probe(ctx context.Context) (string, error) {
 	resp, err := c.rpc.Probe(ctx, &pluginpb.ProbeRequest{})
 	if err != nil {
-		return "", errorFromWire("probe", err)
+		return "", errorFromWire(ctx, "probe", err)
 	}
 	return resp.GetVersion(), nil
 }
@@ -143,7 +148,7 @@ func (c *BackendClient) Probe(ctx context.Context) (string, error) {
 func (c *BackendClient) Models(ctx context.Context, known string) (core.ModelList, error) {
 	resp, err := c.rpc.Models(ctx, &pluginpb.ModelsRequest{Known: known})
 	if err != nil {
-		return core.ModelList{}, errorFromWire("list models", err)
+		return core.ModelList{}, errorFromWire(ctx, "list models", err)
 	}
 	if resp.GetUnchanged() {
 		if known == "" || resp.GetFingerprint() != known {
@@ -157,7 +162,7 @@ func (c *BackendClient) Models(ctx context.Context, known string) (core.ModelLis
 			Name: m.GetName(), Digest: m.GetDigest(), Size: m.GetSize(), ModifiedAt: moment(m.GetModifiedAt()),
 			Family: m.GetFamily(), ParameterSize: m.GetParameterSize(), Quantization: m.GetQuantization(), Raw: m.GetRaw(),
 		}
-		if model.Raw == nil {
+		if len(model.Raw) == 0 {
 			model.Raw = modelJSON(model)
 		}
 		if !isObject(model.Raw) {
@@ -172,7 +177,7 @@ func (c *BackendClient) Models(ctx context.Context, known string) (core.ModelLis
 func (c *BackendClient) Running(ctx context.Context) ([]core.Resident, error) {
 	resp, err := c.rpc.Running(ctx, &pluginpb.RunningRequest{})
 	if err != nil {
-		return nil, errorFromWire("list resident models", err)
+		return nil, errorFromWire(ctx, "list resident models", err)
 	}
 	residents := make([]core.Resident, len(resp.GetModels()))
 	for i, m := range resp.GetModels() {
@@ -180,7 +185,7 @@ func (c *BackendClient) Running(ctx context.Context) ([]core.Resident, error) {
 			Name: m.GetName(), Digest: m.GetDigest(), Size: m.GetSize(), SizeVRAM: m.GetSizeVram(),
 			ContextLength: m.GetContextLength(), ExpiresAt: moment(m.GetExpiresAt()), Raw: m.GetRaw(),
 		}
-		if r.Raw == nil {
+		if len(r.Raw) == 0 {
 			r.Raw = residentJSON(r)
 		}
 		if !isObject(r.Raw) {
@@ -196,7 +201,10 @@ func brokenPromise(format string, args ...any) error {
 	return &core.Fault{Reason: core.ReasonPlugin, Detail: fmt.Sprintf(format, args...)}
 }
 
-func isObject(raw []byte) bool { return len(raw) > 1 && raw[0] == '{' && json.Valid(raw) }
+// isObject reports whether raw may go into a reply as it is.
+func isObject(raw []byte) bool {
+	return len(raw) > 1 && raw[0] == '{' && json.Valid(raw) && utf8.Valid(raw)
+}
 
 // modelJSON is m as Ollama's /api/tags would show it, for a backend whose
 // target speaks another language.
@@ -232,10 +240,20 @@ func timestamp(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// moment is ts as a time; what is no time of the years 1 to 9999 is none.
+// endOfTime is the last moment that JSON can write: later ones mean "never",
+// as the largest integer does for some.
+var endOfTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+
+// moment is ts as a time of the years 1 to 9999, or none.
 func moment(ts *timestamppb.Timestamp) time.Time {
-	if ts == nil || ts.CheckValid() != nil {
+	switch {
+	case ts == nil:
 		return time.Time{}
+	case ts.GetSeconds() > endOfTime.Unix():
+		return endOfTime
+	case ts.CheckValid() != nil:
+		return time.Time{}
+	default:
+		return ts.AsTime()
 	}
-	return ts.AsTime()
 }

@@ -12,6 +12,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -73,14 +75,16 @@ func serve(set goplugin.PluginSet) {
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  Handshake,
 		VersionedPlugins: map[int]goplugin.PluginSet{Version: set},
-		Logger:           hclog.NewNullLogger(),
-		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts,
-				grpc.MaxRecvMsgSize(maxMessage),
-				grpc.ChainUnaryInterceptor(recoverPanic, reserveForReply))...)
-		},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr}),
+		GRPCServer:       newServer,
 	})
 	os.Exit(0)
+}
+
+func newServer(opts []grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append(opts,
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.ChainUnaryInterceptor(recoverPanic, reserveForReply))...)
 }
 
 // followLifeline returns when foreman is gone, having removed the socket that
@@ -129,33 +133,39 @@ func reserveForReply(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next
 // errorToWire is an error of a plugin's method as a gRPC status.
 func errorToWire(err error) error {
 	fault := core.FaultOf(err)
+	reason := string(fault.Reason)
 	if errors.Is(err, context.DeadlineExceeded) && fault.Reason == core.ReasonUnknown {
-		fault.Reason = core.ReasonTimeout
+		reason = string(core.ReasonTimeout)
 	}
-	st, detailErr := status.New(codes.Unavailable, fault.Detail).
-		WithDetails(&pluginpb.Fault{Reason: string(fault.Reason), Detail: fault.Detail})
+	// A detail may quote the target, and protobuf refuses what is no UTF-8.
+	detail := strings.ToValidUTF8(fault.Detail, "\uFFFD")
+	st, detailErr := status.New(codes.Unavailable, detail).
+		WithDetails(&pluginpb.Fault{Reason: strings.ToValidUTF8(reason, "\uFFFD"), Detail: detail})
 	if detailErr != nil {
 		return status.Error(codes.Internal, detailErr.Error())
 	}
 	return st.Err()
 }
 
-// errorFromWire is the error of a call to the plugin: the [*core.Fault] that
-// the plugin told, or one that blames the plugin. A caller's own cancellation
-// stays a [context.Canceled].
-func errorFromWire(call string, err error) error {
+// errorFromWire is the error of a call to the plugin under ctx: the
+// [*core.Fault] that the plugin told, or one that blames the plugin. A
+// caller's own cancellation stays a [context.Canceled].
+func errorFromWire(ctx context.Context, call string, err error) error {
 	st := status.Convert(err)
 	for _, d := range st.Details() {
 		if f, ok := d.(*pluginpb.Fault); ok {
-			return &core.Fault{Reason: core.Reason(f.GetReason()), Detail: f.GetDetail()}
+			return &core.Fault{
+				Reason: cmp.Or(core.Reason(f.GetReason()), core.ReasonUnknown),
+				Detail: cmp.Or(f.GetDetail(), st.Message(), call+" failed"),
+			}
 		}
 	}
-	switch st.Code() {
-	case codes.Canceled:
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("%s: %w", call, context.Canceled)
-	case codes.DeadlineExceeded:
+	case st.Code() == codes.DeadlineExceeded:
 		return fmt.Errorf("%s: %w", call, core.ErrNoAnswer)
-	default:
+	default: // also Canceled, if the connection was closed under the call
 		return &core.Fault{Reason: core.ReasonPlugin, Detail: call + ": " + st.Message()}
 	}
 }

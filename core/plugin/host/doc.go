@@ -10,7 +10,7 @@
 // While no process runs, a slot's methods fail at once with
 // [core.ErrUnavailable].
 //
-// go-plugin starts the process and dials it. What this package adds are
-// bounds: a process that is stopped, that hangs, floods, or leaves children
-// behind costs foreman a moment and leaks nothing.
+// go-plugin shakes hands with the process and dials it. What this package adds
+// are bounds: a process that is stopped, that hangs, floods, or leaves
+// children behind costs foreman a moment and leaks nothing.
 package host

@@ -7,15 +7,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
@@ -37,7 +37,10 @@ const (
 	startTimeout = 5 * time.Second // from exec to handshake, as the contract says
 	dialTimeout  = 2 * time.Second
 	stopTimeout  = time.Second // for a plugin to leave by itself
-	reapTimeout  = 2 * time.Second
+	reapTimeout  = time.Second // for the kernel to end one that was killed
+
+	// maxReply is four times what the built-in backends read of a target.
+	maxReply = 256 << 20
 )
 
 // A Process is one run of a backend plugin. It implements [core.Backend].
@@ -45,155 +48,153 @@ type Process struct {
 	*plugin.BackendClient
 	Upstream core.Upstream // what Configure answered
 
-	cmd      *exec.Cmd
-	kill     context.CancelFunc // SIGKILL to the process group, at any moment
-	client   *goplugin.Client
-	conn     *grpc.ClientConn
-	lifeline *os.File // held open: the plugin ends when it closes
-	dir      string   // of its socket
+	run    *run
+	client goplugin.ClientProtocol // nil unless it is connected
+	conn   *grpc.ClientConn        // client's
 }
 
 // Start runs the plugin that spec names, and configures it. What it returns
 // must be stopped with [Process.Stop]. Its error is one sentence about the
 // plugin, with what the plugin last wrote to stderr.
 func Start(ctx context.Context, spec Spec, settings core.Settings, log *slog.Logger) (*Process, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errNotReady)
 	defer cancel()
-	stderr := &tail{log: log.With("plugin", spec.Name)}
-	p, err := launch(ctx, spec, stderr)
+	said := &tail{}
+	p, err := launch(ctx, spec, said, log.With("plugin", spec.Name))
 	if err != nil {
-		return nil, fmt.Errorf("start plugin %s: %w%s", spec.Name, err, stderr.said())
+		return nil, fmt.Errorf("start plugin %s: %w%s", spec.Name, err, said)
 	}
 	if p.Upstream, err = p.Configure(ctx, settings); err != nil {
 		p.Stop()
-		return nil, fmt.Errorf("plugin %s: %w%s", spec.Name, err, stderr.said())
+		return nil, fmt.Errorf("plugin %s: %w%s", spec.Name, err, said)
 	}
 	return p, nil
 }
+
+var errNotReady = fmt.Errorf("it wasn't ready within %v", startTimeout)
 
 // launch starts the process and connects to it, or kills it when ctx ends.
-func launch(ctx context.Context, spec Spec, stderr *tail) (*Process, error) {
-	check, err := secureConfig(spec)
-	if err != nil {
+func launch(ctx context.Context, spec Spec, said *tail, log *slog.Logger) (*Process, error) {
+	if err := checkSum(spec); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "foreman-") // 0700: the socket needs no other lock
-	if err != nil {
-		return nil, err
-	}
-	theirs, ours, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(dir))
-	}
-	defer theirs.Close()
-
-	p := &Process{lifeline: ours, dir: dir}
-	p.cmd, p.kill = command(spec)
-	p.cmd.Env = append(allowedEnv(), goplugin.EnvUnixSocketDir+"="+dir, plugin.EnvLifeline+"=3")
-	p.cmd.ExtraFiles = []*os.File{theirs}
-	p.client = newClient(p.cmd, check, stderr)
-	defer context.AfterFunc(ctx, p.kill)()
-	if err := p.connect(); err != nil {
+	p := &Process{run: newRun(spec)}
+	defer context.AfterFunc(ctx, p.run.kill)()
+	if err := p.connect(said, log); err != nil {
 		p.Stop()
-		return nil, cmp.Or(ctx.Err(), err)
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
 	return p, nil
 }
 
-// command is spec's, in a process group of its own so that its children can
-// be killed with it.
-func command(spec Spec) (*exec.Cmd, context.CancelFunc) {
-	ctx, kill := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, spec.Path, spec.Args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	return cmd, kill
-}
-
-func newClient(cmd *exec.Cmd, check *goplugin.SecureConfig, stderr *tail) *goplugin.Client {
-	return goplugin.NewClient(&goplugin.ClientConfig{
+// connect starts the process and waits for its handshake.
+func (p *Process) connect(said *tail, log *slog.Logger) (err error) {
+	defer func() { // go-plugin trips over a handshake with a certificate in it
+		if r := recover(); r != nil {
+			err = fmt.Errorf("its handshake makes no sense: %v", r)
+		}
+	}()
+	late := &lineLog{log: log, tail: said}
+	p.client, err = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  plugin.Handshake,
 		VersionedPlugins: plugin.Sets(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		Cmd:              cmd,
 		SkipHostEnv:      true, // else it inherits our secrets
-		SecureConfig:     check,
 		StartTimeout:     startTimeout,
-		Stderr:           stderr,
-		// Off, since go-plugin panics while it parses some JSON lines on stderr.
-		Logger: hclog.NewNullLogger(),
-		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: dialTimeout}),
-			grpc.WithIdleTimeout(0), // an idle connection would look like a lost one
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
+			p.run.prepare(cmd.Env, dir)
+			return p.run, nil
 		},
-	})
-}
-
-func (p *Process) connect() error {
-	client, err := p.client.Client()
+		// What a plugin in Go writes to os.Stdout and os.Stderr after the
+		// handshake comes over the connection, by one goroutine.
+		Stderr: &lineLog{log: log, tail: said}, SyncStdout: late, SyncStderr: late,
+		// Off: go-plugin panics while it parses some JSON lines on stderr.
+		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
+		GRPCDialOptions: dialOptions(),
+	}).Client()
 	if err != nil {
 		return explain(err)
 	}
-	backend, err := client.Dispense(plugin.KindBackend)
+	backend, err := p.client.Dispense(plugin.KindBackend)
 	if err != nil {
 		return err
 	}
 	p.BackendClient = backend.(*plugin.BackendClient)
-	p.conn = client.(*goplugin.GRPCClient).Conn
+	p.conn = p.client.(*goplugin.GRPCClient).Conn
 	return nil
+}
+
+func dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: dialTimeout}),
+		grpc.WithIdleTimeout(0), // an idle connection would look like a lost one
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
+	}
 }
 
 // explain makes one line of go-plugin's longer stories.
 func explain(err error) error {
 	text := err.Error()
 	switch {
-	case strings.HasPrefix(text, "Unrecognized remote plugin message:"):
+	case strings.HasPrefix(text, "Unrecognized remote plugin message:"), strings.HasPrefix(text, "plugin exited before"):
 		return errors.New("it didn't print the plugin handshake on stdout: is it a foreman plugin, for this machine?")
 	case strings.HasPrefix(text, "incompatible API version"):
 		return fmt.Errorf("it speaks another version of the plugin contract than this foreman (%d): rebuild it", plugin.Version)
-	case errors.Is(err, goplugin.ErrChecksumsDoNotMatch):
-		return errors.New("its sha256 isn't the one in the config: it was changed since")
+	case strings.HasPrefix(text, "timeout while waiting"):
+		return errNotReady
 	default:
 		line, _, _ := strings.Cut(text, "\n")
 		return errors.New(line)
 	}
 }
 
-// secureConfig has a fresh hash: go-plugin doesn't reset it between starts.
-func secureConfig(spec Spec) (*goplugin.SecureConfig, error) {
+// checkSum reports whether the executable is still the one in the config.
+func checkSum(spec Spec) error {
 	if spec.SHA256 == "" {
-		return nil, nil
+		return nil
 	}
-	sum, err := hex.DecodeString(spec.SHA256)
-	if err != nil || len(sum) != sha256.Size {
-		return nil, fmt.Errorf("sha256 %q is not 64 hexadecimal digits", spec.SHA256)
+	want, err := hex.DecodeString(spec.SHA256)
+	if err != nil || len(want) != sha256.Size {
+		return fmt.Errorf("sha256 %q is not 64 hexadecimal digits", spec.SHA256)
 	}
-	return &goplugin.SecureConfig{Checksum: sum, Hash: sha256.New()}, nil
+	// Its hash would keep what it was given, were it used for a second start.
+	check := goplugin.SecureConfig{Checksum: want, Hash: sha256.New()}
+	same, err := check.Check(spec.Path)
+	switch {
+	case err != nil:
+		return err
+	case !same:
+		return errors.New("its sha256 isn't the one in the config: it was changed since")
+	default:
+		return nil
+	}
 }
 
-// allowedEnv is the part of our environment that a plugin may see.
-func allowedEnv() []string {
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return env
-}
-
-// Lost returns once the connection to the plugin is lost, which is how an
-// exit shows first, or once ctx ends.
-func (p *Process) Lost(ctx context.Context) {
-	for {
+// Lost returns once the process has ended or the connection to it is lost,
+// and says how; it returns nil once ctx ends.
+func (p *Process) Lost(ctx context.Context) error {
+	broken := make(chan struct{})
+	watch, stop := context.WithCancel(ctx)
+	defer func() { stop(); <-broken }()
+	go func() {
+		defer close(broken)
 		state := p.conn.GetState()
-		if state != connectivity.Ready && state != connectivity.Connecting {
-			return
+		for state == connectivity.Ready || state == connectivity.Connecting {
+			if !p.conn.WaitForStateChange(watch, state) {
+				return
+			}
+			state = p.conn.GetState()
 		}
-		if !p.conn.WaitForStateChange(ctx, state) {
-			return
+	}()
+	select {
+	case <-p.run.ended:
+	case <-broken: // which is how an end shows first
+		if ctx.Err() != nil {
+			return nil
 		}
+		wait(p.run.ended, drainTimeout)
 	}
+	return p.run.ending()
 }
 
 // Ping asks the plugin's health service whether it still answers.
@@ -206,19 +207,19 @@ func (p *Process) Ping(ctx context.Context) error {
 // Stop ends the process: it is asked to leave, and a second later killed
 // together with whatever it started. It returns within four seconds.
 func (p *Process) Stop() {
-	left := make(chan struct{})
+	asked := make(chan struct{})
 	go func() {
-		p.client.Kill() // hangs on a stopped process, and while anybody holds its stderr
-		close(left)
+		defer close(asked)
+		if p.client != nil {
+			_ = p.client.Close() // hangs as long as a hanging process lives
+		}
+		p.run.letGo() // for one that knows no go-plugin
 	}()
-	wait(left, stopTimeout)
-	p.kill()
-	wait(left, reapTimeout)
-	if p.cmd.Process != nil {
-		_ = p.cmd.Cancel() // once more: children may have outlived a plugin that left by itself
+	if p.client != nil {
+		wait(p.run.ended, stopTimeout)
 	}
-	_ = p.lifeline.Close()
-	_ = os.RemoveAll(p.dir)
+	p.run.end()
+	wait(asked, reapTimeout)
 }
 
 func wait(done <-chan struct{}, most time.Duration) {

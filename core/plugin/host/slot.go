@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,7 +82,7 @@ func (s *Slot) runOnce(ctx context.Context, restarts int) error {
 	if err == nil {
 		s.running.Store(p)
 		s.tell(core.PluginRunning, restarts, "")
-		s.log.Info("plugin runs", "plugin", s.spec.Name, "pid", p.cmd.Process.Pid, "restarts", restarts)
+		s.log.Info("plugin runs", "plugin", s.spec.Name, "pid", p.run.cmd.Process.Pid, "restarts", restarts)
 	}
 	if restarts == 0 {
 		close(s.tried)
@@ -100,17 +101,15 @@ func (s *Slot) runOnce(ctx context.Context, restarts int) error {
 
 // watch returns when p has ended, has gone silent, or ctx has ended.
 func (s *Slot) watch(ctx context.Context, p *Process) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	lost := make(chan struct{})
-	go func() {
-		p.Lost(ctx)
-		close(lost)
-	}()
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { cancel(p.Lost(ctx)) })
+	defer watcher.Wait()
+	defer cancel(nil)
 	for {
 		select {
-		case <-lost:
-			return errors.New("it exited")
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		case q := <-s.suspect:
 			if q != p { // an earlier process, gone by now
 				continue
@@ -118,7 +117,8 @@ func (s *Slot) watch(ctx context.Context, p *Process) error {
 			ping, done := context.WithTimeout(ctx, pingTimeout)
 			err := p.Ping(ping)
 			done()
-			if err != nil {
+			if err != nil && ctx.Err() == nil {
+				p.run.kill() // it wouldn't leave by itself either
 				return errors.New("it hung and was killed")
 			}
 		}

@@ -1,0 +1,137 @@
+package plugintest
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/seed-af7fee88/foreman/core/plugin"
+)
+
+// A child is a plugin process that was started as foreman.proto says, without
+// any of foreman's own machinery.
+type child struct {
+	cmd      *exec.Cmd
+	stdout   *output
+	stderr   bytes.Buffer // readable after ended
+	lifeline *os.File
+	ended    chan struct{} // closed once the process is gone
+	conn     *grpc.ClientConn
+}
+
+// start returns once the child has printed its handshake. It is stopped when
+// the test is over.
+func start(t *testing.T, p Process) *child {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "plugin") // not t.TempDir: a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	c := &child{
+		cmd: exec.Command(p.Path, p.Args...), stdout: newOutput(), lifeline: ours, ended: make(chan struct{}),
+	}
+	c.cmd.Env = append(basicEnv(), plugin.Handshake.MagicCookieKey+"="+plugin.Handshake.MagicCookieValue,
+		"PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR="+dir, plugin.EnvLifeline+"=3")
+	c.cmd.ExtraFiles = []*os.File{theirs}
+	c.cmd.Stdout, c.cmd.Stderr = c.stdout, &c.stderr
+	c.cmd.WaitDelay = exitTimeout
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(c.ended)
+		_ = c.cmd.Wait() // how it ended is its own business
+	}()
+	t.Cleanup(func() { c.stop(t) })
+	c.connect(t, dir)
+	return c
+}
+
+// connect waits for the handshake and connects to where it says.
+func (c *child) connect(t *testing.T, dir string) {
+	t.Helper()
+	select {
+	case <-c.stdout.line:
+	case <-c.ended:
+		t.Fatalf("it exited before its handshake, having written %q", c.stderr.String())
+	case <-time.After(handshakeTimeout):
+		t.Fatalf("no handshake within %v", handshakeTimeout)
+	}
+	line, _, _ := strings.Cut(c.stdout.String(), "\n")
+	socket, isHandshake := strings.CutPrefix(line, "1|1|unix|")
+	socket, proto, _ := strings.Cut(socket, "|")
+	if !isHandshake || proto != "grpc" && !strings.HasPrefix(proto, "grpc|") {
+		t.Fatalf("it printed %q, want 1|1|unix|/path/of/the/socket|grpc", line)
+	}
+	if !strings.HasPrefix(socket, dir+"/") {
+		t.Errorf("its socket is %s, want one in %s", socket, dir)
+	}
+	var err error
+	c.conn, err = grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// backend is the child as foreman sees it, not configured.
+func (c *child) backend() *plugin.BackendClient { return plugin.NewBackendClient(c.conn) }
+
+// stop lets go of the lifeline, as a foreman does that dies, and wants the
+// child gone, with nothing on stdout but its handshake.
+func (c *child) stop(t *testing.T) {
+	t.Helper()
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
+	_ = c.lifeline.Close()
+	select {
+	case <-c.ended:
+	case <-time.After(exitTimeout):
+		t.Errorf("it goes on %v after its lifeline ended", exitTimeout)
+		_ = c.cmd.Process.Kill()
+		<-c.ended
+	}
+	if _, more, _ := strings.Cut(c.stdout.String(), "\n"); more != "" {
+		t.Errorf("it wrote to stdout after its handshake: %.200q", more)
+	}
+}
+
+// An output is what a child wrote.
+type output struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	line chan struct{} // closed once there is a whole line
+}
+
+func newOutput() *output { return &output{line: make(chan struct{})} }
+
+// Write implements [io.Writer].
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	had := bytes.IndexByte(o.buf.Bytes(), '\n') >= 0
+	o.buf.Write(p)
+	if !had && bytes.IndexByte(p, '\n') >= 0 {
+		close(o.line)
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
