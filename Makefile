@@ -33,10 +33,10 @@ test: ## run the tests, with the race detector where there is a C compiler
 
 e2e: ## run the end-to-end tests against a real Ollama ($OLLAMA_BIN, else found or installed)
 	bin=$$(testdata/ollama-e2e/ollama-bin) && \
-	OLLAMA_BIN=$$bin go test $(RACE) -count=1 -timeout 10m -run '^TestE2E' ./core/testkit ./cmd/foreman
+	OLLAMA_BIN=$$bin go test $(RACE) -count=1 -timeout 10m -v -run '^TestE2E' ./core/testkit ./cmd/foreman
 
-bench: ## measure, and print a table
-	go test -count=1 -run TestBench -v -bench-table ./cmd/foreman
+bench: build ## measure, and print a table (2 minutes)
+	go run ./testdata/bench
 
 generate: ## write the generated code anew
 	go generate ./...
