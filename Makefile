@@ -12,7 +12,7 @@ GENERATED = core/plugin/pluginpb/*.pb.go
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 # ./... leaves out what is below testdata.
-PACKAGES = ./... ./testdata/mkgguf
+PACKAGES = ./... ./testdata/mkgguf ./testdata/bench
 
 .PHONY: help demo run build test e2e bench generate check cross clean $(PLATFORMS)
 

@@ -27,30 +27,50 @@ type Reply struct {
 	ETag string // a strong one, quoted
 }
 
+// SortModels sorts as Ollama does, newest first, and what is of the same
+// moment by name.
+func SortModels(models []Model) {
+	newest := func(a, b Model) int {
+		return cmp.Or(b.ModifiedAt.Compare(a.ModifiedAt), strings.Compare(a.Name, b.Name))
+	}
+	if slices.IsSortedFunc(models, newest) {
+		return // as it mostly comes
+	}
+	sorted := make([]*Model, len(models)) // a pointer moves faster than a Model
+	for i, m := range models {
+		sorted[i] = &m
+	}
+	slices.SortStableFunc(sorted, func(a, b *Model) int { return newest(*a, *b) })
+	for i, m := range sorted {
+		models[i] = *m
+	}
+}
+
 // NewInventory takes the models of one answer, in any order, and owns the
 // slice from then on. Of two models with the same name the newer one stays.
 func NewInventory(models []Model, fingerprint string) *Inventory {
-	slices.SortStableFunc(models, func(a, b Model) int {
-		return cmp.Or(b.ModifiedAt.Compare(a.ModifiedAt), strings.Compare(a.Name, b.Name))
-	})
+	SortModels(models)
 	inv := &Inventory{
 		Models:      make([]Model, 0, len(models)),
 		Fingerprint: fingerprint,
 		index:       make(map[ModelName]int, len(models)),
 	}
+	openAI := make([]OpenAIModel, 0, len(models))
 	for _, m := range models {
 		// A name that isn't one is listed, since the target lists it, but
 		// nobody can ask for it.
-		if name, err := ParseModelName(m.Name); err == nil {
+		name, err := ParseModelName(m.Name)
+		if err == nil {
 			if _, seen := inv.index[name]; seen {
 				continue
 			}
 			inv.index[name] = len(inv.Models)
 		}
 		inv.Models = append(inv.Models, m)
+		openAI = append(openAI, m.openAI(m.Name, name))
 	}
 	inv.Tags = encodeModels(len(inv.Models), func(i int) json.RawMessage { return inv.Models[i].Raw })
-	inv.OpenAI = encodeOpenAI(inv.Models)
+	inv.OpenAI = encodeOpenAI(openAI)
 	return inv
 }
 
@@ -120,22 +140,19 @@ type OpenAIModel struct {
 
 // OpenAI is m in OpenAI's shape under the name that the caller uses for it.
 func (m Model) OpenAI(id string) OpenAIModel {
-	owner := ""
-	if name, err := ParseModelName(m.Name); err == nil {
-		owner = name.Namespace()
-	}
-	return OpenAIModel{ID: id, Object: "model", Created: m.ModifiedAt.Unix(), OwnedBy: owner}
+	name, _ := ParseModelName(m.Name) // of what isn't a name nobody is the owner
+	return m.openAI(id, name)
 }
 
-func encodeOpenAI(models []Model) Reply {
-	list := struct {
+func (m Model) openAI(id string, name ModelName) OpenAIModel {
+	return OpenAIModel{ID: id, Object: "model", Created: m.ModifiedAt.Unix(), OwnedBy: name.Namespace()}
+}
+
+func encodeOpenAI(models []OpenAIModel) Reply {
+	body, err := json.Marshal(struct {
 		Object string        `json:"object"`
 		Data   []OpenAIModel `json:"data"`
-	}{"list", make([]OpenAIModel, len(models))}
-	for i, m := range models {
-		list.Data[i] = m.OpenAI(m.Name)
-	}
-	body, err := json.Marshal(list)
+	}{"list", models})
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}

@@ -96,7 +96,8 @@ var installed = question[core.Model]{
 		if err != nil {
 			return nil, err
 		}
-		return core.NewInventory(list.Models, "").Models, nil // in the daemon's order
+		core.SortModels(list.Models)
+		return list.Models, nil
 	},
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -80,11 +81,12 @@ func (s *backendServer) Models(ctx context.Context, req *pluginpb.ModelsRequest)
 	}
 	resp := &pluginpb.ModelsResponse{Fingerprint: list.Fingerprint, Unchanged: list.Unchanged}
 	resp.Models = make([]*pluginpb.Model, len(list.Models))
+	all := make([]pluginpb.Model, len(list.Models)) // one allocation for all of them
 	for i, m := range list.Models {
-		resp.Models[i] = &pluginpb.Model{
-			Name: m.Name, Digest: m.Digest, Size: m.Size, ModifiedAt: timestamp(m.ModifiedAt),
-			Family: m.Family, ParameterSize: m.ParameterSize, Quantization: m.Quantization, Raw: m.Raw,
-		}
+		resp.Models[i] = &all[i]
+		p := resp.Models[i]
+		p.Name, p.Digest, p.Size, p.ModifiedAt = m.Name, m.Digest, m.Size, timestamp(m.ModifiedAt)
+		p.Family, p.ParameterSize, p.Quantization, p.Raw = m.Family, m.ParameterSize, m.Quantization, m.Raw
 	}
 	return resp, nil
 }
@@ -156,21 +158,38 @@ func (c *BackendClient) Models(ctx context.Context, known string) (core.ModelLis
 		}
 		return core.ModelList{Fingerprint: known, Unchanged: true}, nil
 	}
-	list := core.ModelList{Fingerprint: resp.GetFingerprint(), Models: make([]core.Model, len(resp.GetModels()))}
-	for i, m := range resp.GetModels() {
-		model := core.Model{
+	models := make([]core.Model, len(resp.GetModels()))
+	var parts errgroup.Group
+	for from := 0; from < len(models); from += partSize {
+		parts.Go(func() error {
+			to := min(from+partSize, len(models))
+			return modelsFromWire(models[from:to], resp.GetModels()[from:to])
+		})
+	}
+	if err := parts.Wait(); err != nil {
+		return core.ModelList{}, err
+	}
+	return core.ModelList{Fingerprint: resp.GetFingerprint(), Models: models}, nil
+}
+
+// partSize is how many models one core takes at a time: to see that each
+// one's JSON is valid is most of what a long list costs foreman.
+const partSize = 1024
+
+func modelsFromWire(models []core.Model, wire []*pluginpb.Model) error {
+	for i, m := range wire {
+		models[i] = core.Model{
 			Name: m.GetName(), Digest: m.GetDigest(), Size: m.GetSize(), ModifiedAt: moment(m.GetModifiedAt()),
 			Family: m.GetFamily(), ParameterSize: m.GetParameterSize(), Quantization: m.GetQuantization(), Raw: m.GetRaw(),
 		}
-		if len(model.Raw) == 0 {
-			model.Raw = modelJSON(model)
+		if len(models[i].Raw) == 0 {
+			models[i].Raw = modelJSON(models[i])
 		}
-		if !isObject(model.Raw) {
-			return core.ModelList{}, brokenPromise("list models: raw of %q is no JSON object", model.Name)
+		if !isObject(models[i].Raw) {
+			return brokenPromise("list models: raw of %q is no JSON object", models[i].Name)
 		}
-		list.Models[i] = model
 	}
-	return list, nil
+	return nil
 }
 
 // Running implements [core.Backend].

@@ -13,6 +13,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -71,7 +72,9 @@ func (b *Backend) Models(ctx context.Context, known string) (core.ModelList, err
 		if fault != nil {
 			return core.ModelList{}, b.target.fault(path, fault)
 		}
-		fingerprint = fingerprintOf(models)
+		if !quick || !utf8.Valid(body) { // decoding mended the entries
+			fingerprint = fingerprintOf(models)
+		}
 		b.good.Store(&fingerprint)
 		if fingerprint != known {
 			return core.ModelList{Fingerprint: fingerprint, Models: models}, nil

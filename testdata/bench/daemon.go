@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+const startTimeout = 10 * time.Second
+
+// A setup is a foreman with a home and a config of its own.
+type setup struct {
+	bench  *bench
+	home   string
+	config string
+	listen string
+}
+
+// newSetup is one in front of the target of that many models. Its config
+// leaves all else as it is by default.
+func newSetup(b *bench, models int) (*setup, error) {
+	home, err := os.MkdirTemp(b.dir, "home-")
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &setup{bench: b, home: home, config: filepath.Join(home, "foreman.toml"), listen: listener.Addr().String()}
+	if err := listener.Close(); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf("[server]\nlisten = %q\n[target]\nurl = %q\n", s.listen, b.targetOf(models))
+	return s, os.WriteFile(s.config, []byte(text), 0o600)
+}
+
+func (s *setup) url() string { return "http://" + s.listen }
+
+// command is foreman with this setup and nothing of our environment.
+func (s *setup) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := command(ctx, s.bench.foreman, append([]string{"--config", s.config}, args...)...)
+	cmd.Env = []string{"HOME=" + s.home, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
+	return cmd
+}
+
+// A daemon is a foreman serve.
+type daemon struct {
+	child
+	*setup
+}
+
+// startDaemon returns once foreman serves an inventory of that many models.
+func startDaemon(ctx context.Context, b *bench, models int) (*daemon, error) {
+	s, err := newSetup(b, models)
+	if err != nil {
+		return nil, err
+	}
+	var log bytes.Buffer
+	cmd := s.command(ctx, "serve")
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	d := &daemon{child{cmd}, s}
+	if err := d.ready(ctx); err != nil {
+		d.stop()
+		return nil, fmt.Errorf("foreman serve: %w; it wrote: %s", err, &log)
+	}
+	return d, nil
+}
+
+func (d *daemon) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url()+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready within %v: %w", startTimeout, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
