@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func asHTTP(err error) *httpError {
 	case errors.As(err, &fault):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
 			message: "foreman can't reach its target: " + string(fault.Reason)}
-	case errors.Is(err, core.ErrUnavailable), errors.Is(err, core.ErrNoAnswer):
+	case errors.Is(err, core.ErrUnavailable):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds, message: core.ErrUnavailable.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds, message: "no answer in time"}
@@ -64,6 +65,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	if e.retryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(e.retryAfter))
+	}
+	if e.status == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", "Bearer")
 	}
 	body, err := json.Marshal(errorBody(r.URL.Path, e))
 	if err != nil {
@@ -106,4 +110,13 @@ func anthropicType(status int) string {
 	default:
 		return "api_error"
 	}
+}
+
+// readBody is a request's body, whole.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.MaxBody))
+	if _, over := errors.AsType[*http.MaxBytesError](err); err != nil && !over {
+		return nil, errorf(http.StatusBadRequest, "the request's body can't be read to its end")
+	}
+	return body, err
 }

@@ -35,7 +35,7 @@ func (g guard) check(r *http.Request) error {
 	if err := g.cross.Check(r); err != nil {
 		return errorf(http.StatusForbidden, "a web page of another origin may not do this")
 	}
-	if r.URL.Path != "/livez" && !g.knowsToken(r.Header) {
+	if r.URL.EscapedPath() != "/livez" && !g.knowsToken(r.Header) {
 		return errorf(http.StatusUnauthorized, "a token is needed: send Authorization: Bearer TOKEN or x-api-key: TOKEN")
 	}
 	return nil
@@ -55,18 +55,22 @@ func (g guard) knowsHost(hostport string) bool {
 }
 
 // knowsToken compares digests, so that time tells nothing of a token or its
-// length.
+// length. Either header will do: some clients fill the other with a dummy.
 func (g guard) knowsToken(header http.Header) bool {
 	if len(g.tokens) == 0 {
 		return true
 	}
-	given := header.Get("X-Api-Key")
+	known := g.isToken(header.Get("X-Api-Key"))
 	if scheme, rest, ok := strings.Cut(header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		given = strings.TrimSpace(rest)
+		known = g.isToken(strings.TrimSpace(rest)) || known
 	}
+	return known
+}
+
+func (g guard) isToken(given string) bool {
 	sum, known := sha256.Sum256([]byte(given)), 0
 	for _, t := range g.tokens {
 		known |= subtle.ConstantTimeCompare(sum[:], t[:])
 	}
-	return known == 1
+	return given != "" && known == 1
 }

@@ -70,17 +70,14 @@ func (s *Server) health(snapshot *core.Snapshot, now time.Time) Health {
 		Status:        snapshot.Status,
 		Degraded:      snapshot.Status == core.Degraded,
 		Version:       s.opts.Version,
-		Target:        HealthTarget{Backend: snapshot.Backend, URL: snapshot.URL, Version: snapshot.Version},
+		Target:        HealthTarget{Backend: snapshot.Backend, URL: s.targetURL(snapshot), Version: snapshot.Version},
 		LastSuccess:   moment(snapshot.LastSuccess, now),
 		NextPollAt:    timeOrNull(snapshot.NextPoll),
 		PollInterval:  s.opts.PollInterval.Seconds(),
 		Failures:      snapshot.Failures,
 		Inventory:     HealthList{Stale: snapshot.InventoryStale()},
 		Resident:      HealthList{Stale: snapshot.ResidencyStale()},
-		Plugins:       s.opts.Plugins(),
-	}
-	if upstream, err := s.opts.Upstream(); err == nil {
-		h.Target.URL = upstream.URL // a backend may choose its own
+		Plugins:       append([]core.PluginStatus{}, s.opts.Plugins()...), // never null
 	}
 	if poll := snapshot.LastPoll; !poll.At.IsZero() {
 		h.LastPoll = HealthPoll{At: timeOrNull(poll.At), OK: poll.Fault == nil, DurationMS: milliseconds(poll.Duration)}
@@ -100,6 +97,14 @@ func (s *Server) health(snapshot *core.Snapshot, now time.Time) Health {
 		h.Resident.Reason = snapshot.ResidencyFault.Reason
 	}
 	return h
+}
+
+// targetURL is the target's, which a backend may have chosen itself.
+func (s *Server) targetURL(snapshot *core.Snapshot) string {
+	if upstream, err := s.opts.Upstream(); err == nil {
+		return upstream.URL
+	}
+	return snapshot.URL
 }
 
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {

@@ -34,7 +34,7 @@ func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
 	if snapshot.Version == "" {
 		snapshot = s.inventory.Recheck(r.Context())
 	}
-	if snapshot.Version == "" {
+	if snapshot.Version == "" && snapshot.Status != core.Healthy { // some backends never state one
 		return away(snapshot)
 	}
 	return writeJSON(w, jsonType, map[string]string{"version": snapshot.Version})
@@ -78,7 +78,7 @@ func (s *Server) listed(r *http.Request) (*core.Snapshot, error) {
 
 func wantsFresh(r *http.Request) bool {
 	values, ok := r.Header["Cache-Control"]
-	return ok && strings.Contains(strings.Join(values, ","), "no-cache")
+	return ok && strings.Contains(strings.ToLower(strings.Join(values, ",")), "no-cache")
 }
 
 // away is for what only the target could tell.

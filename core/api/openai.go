@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -25,15 +26,23 @@ func (s *Server) openAIModel(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	model, ok := find(snapshot, id)
-	if !ok && snapshot.Status == core.Healthy {
+	if !ok && snapshot.Status != core.Degraded {
 		snapshot = s.inventory.Recheck(r.Context())
 		model, ok = find(snapshot, id)
 	}
-	if !ok {
-		return &httpError{status: http.StatusNotFound, message: NotFound(id, snapshot.Inventory.Near(id))}
+	switch {
+	case ok:
+		return writeJSON(w, openAIType, model.OpenAI(id))
+	case snapshot.Status != core.Healthy && time.Since(snapshot.InventoryAt) > noLasts:
+		return away(snapshot)
+	default:
+		return errorf(http.StatusNotFound, "%s", NotFound(id, snapshot.Inventory.Near(id)))
 	}
-	return writeJSON(w, openAIType, model.OpenAI(id))
 }
+
+// noLasts is how long the inventory of a target that is away is good for
+// saying that a model isn't there.
+const noLasts = time.Minute
 
 func find(snapshot *core.Snapshot, id string) (core.Model, bool) {
 	name, err := core.ParseModelName(id)

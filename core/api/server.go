@@ -81,7 +81,10 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * takes the same way as the rest
 	}
+	ctx, stop := context.WithCancel(ctx)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -93,11 +96,12 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		}
 	}()
 	err := server.Serve(listener)
-	if !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
+	stop()
 	<-stopped
-	return nil
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }
 
 // Woken closes the idle connections to the target: after the machine slept
@@ -105,7 +109,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 func (s *Server) Woken() { s.target.close() }
 
 // ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
+	w := pace(writer, r)
+	defer w.extend()
 	w.Header()["Server"] = []string{"foreman/" + s.opts.Version}
 	if err := s.guard.check(r); err != nil {
 		s.fail(w, r, err)

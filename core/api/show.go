@@ -3,46 +3,60 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
+)
+
+const (
+	showTimeout = 10 * time.Second
+	// showPatience is for an answer that there is a substitute for.
+	showPatience = 2 * time.Second
 )
 
 // show passes POST /api/show to the target, and answers from memory while it
 // is away, as long as the model's digest is the one that was shown.
 func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.MaxBody))
+	body, err := s.readBody(w, r)
 	if err != nil {
 		return err
 	}
 	snapshot := s.inventory.Snapshot()
-	key, memorable := showKeyOf(body, snapshot)
+	key := showKeyOf(body, snapshot)
+	remembered := s.shown.get(key)
 	if snapshot.Status == core.Degraded {
-		if remembered, ok := s.shown.get(key); ok && memorable {
+		if remembered != nil {
 			return writeAnswer(w, remembered)
 		}
 		if snapshot = s.inventory.Recheck(r.Context()); snapshot.Status == core.Degraded {
 			return away(snapshot)
 		}
+		key = showKeyOf(body, snapshot)
 	}
-	got, err := s.target.post(r.Context(), "/api/show", bytes.NewReader(body))
-	if err != nil {
+	wait := showTimeout
+	if remembered != nil {
+		wait = showPatience
+	}
+	got, err := s.target.post(r.Context(), wait, "/api/show", bytes.NewReader(body))
+	if err != nil || got.status >= http.StatusInternalServerError { // a gateway's word for a target that is away
 		s.inventory.Nudge()
-		if remembered, ok := s.shown.get(key); ok && memorable {
+		if remembered != nil {
 			return writeAnswer(w, remembered)
 		}
+	}
+	if err != nil {
 		return err
 	}
-	if memorable && got.status == http.StatusOK {
+	if got.status == http.StatusOK {
 		s.shown.put(key, got)
 	}
 	return writeAnswer(w, got)
 }
 
-func writeAnswer(w http.ResponseWriter, a answer) error {
+func writeAnswer(w http.ResponseWriter, a *answer) error {
 	w.Header().Set("Content-Type", a.contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
@@ -58,28 +72,29 @@ type showKey struct {
 	verbose bool
 }
 
-// showKeyOf is the key of a request, unless it asks for more than to see an
-// installed model, or what it asks for has no digest.
-func showKeyOf(body []byte, snapshot *core.Snapshot) (key showKey, memorable bool) {
+// showKeyOf is the key of a request, or zero if it asks for more than to see
+// an installed model, or that model has no digest.
+func showKeyOf(body []byte, snapshot *core.Snapshot) showKey {
+	// The stock CLI sends all of these, and the model's name in Name.
 	var req struct {
-		Model   string `json:"model"`
-		Name    string `json:"name"`
-		Verbose bool   `json:"verbose"`
-		// What these do to an answer is the target's business.
-		System, Template, Options json.RawMessage
+		Model, Name, System, Template string
+		Verbose                       bool
+		Options                       map[string]any
 	}
-	if json.Unmarshal(body, &req) != nil || len(req.System)+len(req.Template)+len(req.Options) > 0 {
-		return showKey{}, false
+	decoder := json.NewDecoder(bytes.NewReader(body)) // reads the first value only, as the target does
+	decoder.DisallowUnknownFields()
+	if decoder.Decode(&req) != nil || req.System != "" || req.Template != "" || len(req.Options) > 0 {
+		return showKey{}
 	}
 	if req.Model == "" {
-		req.Model = req.Name // the stock CLI's way
+		req.Model = req.Name
 	}
-	name, err := core.ParseModelName(req.Model)
-	if err != nil {
-		return showKey{}, false
+	model, ok := find(snapshot, req.Model)
+	if !ok || model.Digest == "" {
+		return showKey{}
 	}
-	model, ok := snapshot.Inventory.Find(name)
-	return showKey{model.Digest, name, req.Verbose}, ok && model.Digest != ""
+	name, _ := core.ParseModelName(req.Model) // find has parsed it
+	return showKey{model.Digest, name, req.Verbose}
 }
 
 const (
@@ -88,24 +103,27 @@ const (
 )
 
 // showMemory holds answers to /api/show, the oldest of which go when it is
-// full.
+// full. Nothing is held under the zero key.
 type showMemory struct {
 	mu      sync.Mutex
-	answers map[showKey]answer
+	answers map[showKey]*answer
 	order   []showKey // oldest first
 	bytes   int
 }
 
-func newShowMemory() *showMemory { return &showMemory{answers: make(map[showKey]answer)} }
+func newShowMemory() *showMemory { return &showMemory{answers: make(map[showKey]*answer)} }
 
-func (m *showMemory) get(key showKey) (answer, bool) {
+// get returns nil for what isn't remembered.
+func (m *showMemory) get(key showKey) *answer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	a, ok := m.answers[key]
-	return a, ok
+	return m.answers[key]
 }
 
-func (m *showMemory) put(key showKey, a answer) {
+func (m *showMemory) put(key showKey, a *answer) {
+	if key == (showKey{}) || len(a.body) > maxShownBytes {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, ok := m.answers[key]; ok {

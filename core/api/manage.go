@@ -1,0 +1,72 @@
+package api
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// blobPath is the only thing that may stand after /api/blobs/.
+var blobPath = regexp.MustCompile(`^` + blobPrefix + `sha256[:-][0-9a-f]{64}$`)
+
+// manage passes a route that changes what is installed to the target, if the
+// owner allows that.
+func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
+	if !s.opts.Management {
+		return errorf(http.StatusForbidden,
+			"foreman doesn't manage models here: run this on the target itself, or set server.management = true in foreman's config")
+	}
+	if strings.HasPrefix(r.URL.Path, blobPrefix) {
+		if !blobPath.MatchString(r.URL.Path) {
+			return errorf(http.StatusNotFound, "%s names no blob: it takes sha256: and 64 hexadecimal digits", r.URL.Path)
+		}
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // an upload may take hours
+	} else {
+		// net/http cuts an answer that begins while the request's body is
+		// still being read (golang/go#40747).
+		body, err := s.readBody(w, r)
+		if err != nil {
+			return err
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	upstream, err := s.opts.Upstream()
+	if err != nil {
+		return err
+	}
+	base, err := url.Parse(upstream.URL)
+	if err != nil {
+		return err
+	}
+	defer s.inventory.Nudge()
+	proxy := httputil.ReverseProxy{
+		Transport: s.target.transport,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(base) // the host header too: Ollama refuses a foreign one
+			p.Out.Header = http.Header{"Content-Type": p.In.Header["Content-Type"]}
+			for name, values := range upstream.Header {
+				p.Out.Header[name] = values
+			}
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			resp.Header.Del("Server") // it is foreman who answers
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { s.fail(w, r, unreachable(err)) },
+		ErrorLog:     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	proxy.ServeHTTP(w, r)
+	return nil
+}
+
+// inference is not passed on by this version.
+func (s *Server) inference(http.ResponseWriter, *http.Request) error {
+	return errorf(http.StatusNotImplemented,
+		"this foreman doesn't pass inference on: send it to the target itself, %s", s.targetURL(s.inventory.Snapshot()))
+}

@@ -1,0 +1,58 @@
+package api
+
+import (
+	"net/http"
+	"time"
+)
+
+// A caller who sends or takes nothing for this long is cut off, so that none
+// holds a connection, or a list that has been superseded, for ever.
+const (
+	// bodyTimeout is for sending a whole body; manage lifts it. It is the
+	// shorter one, since net/http drains a body before it sends the answer.
+	bodyTimeout = 20 * time.Second
+	// pieceTimeout is for taking one piece of an answer. Each piece costs a
+	// system call; a list of 10,000 models is one.
+	pieceTimeout = time.Minute
+	pieceSize    = 4 << 20
+)
+
+// pacedWriter bounds each write, however long the whole answer takes.
+// http.Server's own WriteTimeout would cut streams.
+type pacedWriter struct {
+	http.ResponseWriter
+	control http.ResponseController
+}
+
+// pace bounds what the caller of r may take its time with.
+func pace(w http.ResponseWriter, r *http.Request) *pacedWriter {
+	paced := &pacedWriter{w, *http.NewResponseController(w)}
+	if r.ContentLength != 0 {
+		_ = paced.control.SetReadDeadline(time.Now().Add(bodyTimeout)) // net/http lifts it at the body's end
+	}
+	return paced
+}
+
+// Unwrap lets an http.ResponseController flush.
+func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *pacedWriter) WriteHeader(status int) {
+	w.extend()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *pacedWriter) Write(p []byte) (written int, err error) {
+	for {
+		w.extend()
+		n, err := w.ResponseWriter.Write(p[written:min(len(p), written+pieceSize)])
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
+// extend is also due when a handler is done: net/http flushes after that.
+func (w *pacedWriter) extend() {
+	_ = w.control.SetWriteDeadline(time.Now().Add(pieceTimeout)) // fails only where there is no connection
+}
