@@ -209,7 +209,7 @@ func TestManagementEndsWhenTheCallerStopsReading(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		if took := <-ended; took != time.Minute {
+		if took := <-ended; took < 45*time.Second || took > time.Minute {
 			t.Errorf("the target is held for %v", took)
 		}
 	})

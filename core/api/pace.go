@@ -22,11 +22,12 @@ const (
 type pacedWriter struct {
 	http.ResponseWriter
 	control http.ResponseController
+	renew   time.Time // when the deadline is due to be put off
 }
 
 // pace bounds what the caller of r may take its time with.
 func pace(w http.ResponseWriter, r *http.Request) *pacedWriter {
-	paced := &pacedWriter{w, *http.NewResponseController(w)}
+	paced := &pacedWriter{ResponseWriter: w, control: *http.NewResponseController(w)}
 	if r.ContentLength != 0 {
 		_ = paced.control.SetReadDeadline(time.Now().Add(bodyTimeout)) // net/http lifts it at the body's end
 	}
@@ -53,6 +54,12 @@ func (w *pacedWriter) Write(p []byte) (written int, err error) {
 }
 
 // extend is also due when a handler is done: net/http flushes after that.
+// It costs a microsecond, so a stream's chunks share one.
 func (w *pacedWriter) extend() {
-	_ = w.control.SetWriteDeadline(time.Now().Add(pieceTimeout)) // fails only where there is no connection
+	now := time.Now()
+	if now.Before(w.renew) {
+		return
+	}
+	w.renew = now.Add(pieceTimeout / 4)
+	_ = w.control.SetWriteDeadline(now.Add(pieceTimeout)) // fails only where there is no connection
 }
