@@ -54,7 +54,10 @@ func setDetails(m *core.Model, details gjson.Result) bool {
 	if details.Type == gjson.Null {
 		return true
 	}
-	return details.IsObject() && "" == fields(details, func(key string, v gjson.Result) bool {
+	if !details.IsObject() {
+		return false
+	}
+	bad := fields(details, func(key string, v gjson.Result) bool {
 		switch key {
 		case "family":
 			return set(&m.Family, v, text)
@@ -65,6 +68,7 @@ func setDetails(m *core.Model, details gjson.Result) bool {
 		}
 		return true
 	})
+	return bad == ""
 }
 
 func decodeResident(entry gjson.Result) (r core.Resident, bad string) {
