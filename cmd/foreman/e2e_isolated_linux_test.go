@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,6 +135,26 @@ func TestE2ELinkDown(t *testing.T) {
 			c.mustHaveBeenServed()
 		})
 	}
+}
+
+// TestE2ELinkDownInMidStream has packets vanish, as no relay can.
+func TestE2ELinkDownInMidStream(t *testing.T) {
+	t.Parallel()
+	if !inside(t) {
+		return
+	}
+	enter := newNetwork(t)
+	o := testkit.StartOllamaOn(t, ollamaBin(t), farAddress+":11434", enter...)
+	f := serveFor(t, testkit.Settings{Target: o.URL})
+	s := begin(t, f.URL, "/api/generate", endless)
+	mustRun(t, append(enter, "ip", "link", "set", "far", "down")...)
+	s.mustBreak(noticed)
+	p := send(t, f.URL+"/api/generate", short, "")
+	if !p.waits() {
+		t.Error("the request isn't held")
+	}
+	mustRun(t, append(enter, "ip", "link", "set", "far", "up")...)
+	p.mustAnswer(soon, http.StatusOK)
 }
 
 func TestE2EDiskFull(t *testing.T) {

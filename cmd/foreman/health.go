@@ -22,7 +22,10 @@ func (c *healthCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	client := c.client(cfg)
+	client, err := c.client(cfg)
+	if err != nil {
+		return err
+	}
 	type answer struct {
 		body   json.RawMessage
 		health api.Health

@@ -123,7 +123,7 @@ func setUp(script *testscript.Env) error {
 // that nobody gets one of a script's while the script leaves it closed.
 var lastPort atomic.Int32
 
-func init() { lastPort.Store(int32(16_000 + os.Getpid()%1_500*10)) }
+func init() { lastPort.Store(int32(16_000 + os.Getpid()*7919%150*100)) }
 
 // freeAddr is a loopback address that nobody listens on.
 func freeAddr() (string, error) {

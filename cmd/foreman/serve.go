@@ -34,7 +34,7 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 		return usageError{err}
 	}
 	if c.Demo {
-		fmt.Fprintf(e.stderr, "foreman: a simulated Ollama; try: OLLAMA_HOST=%s ollama list, or foreman inventory\n", d.Addr())
+		fmt.Fprintf(e.stderr, "foreman: a simulated Ollama; try: OLLAMA_HOST=%s ollama list, or foreman inventory\n", d.URL())
 	}
 	return d.Run(ctx)
 }

@@ -34,12 +34,20 @@ type daemonFlag struct {
 
 // client is one of the daemon that cfg describes. It shows the daemon's own
 // token, the first by name where there are several.
-func (f daemonFlag) client(cfg config.Config) *api.Client {
+func (f daemonFlag) client(cfg config.Config) (*api.Client, error) {
 	var token config.Secret
 	if names := slices.Sorted(maps.Keys(cfg.Server.Tokens)); len(names) > 0 {
 		token = cfg.Server.Tokens[names[0]]
 	}
-	return api.NewClient(cmp.Or(f.Listen, cfg.Server.Listen), token.Reveal())
+	listen := cmp.Or(f.Listen, cfg.Server.Listen)
+	if cfg.Server.TLS.Cert == "" {
+		return api.NewClient(listen, token.Reveal()), nil
+	}
+	secure, err := daemon.ClientTLS(cfg.Server.TLS)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return api.NewTLSClient(listen, token.Reveal(), secure), nil
 }
 
 // sourceFlags say whom to ask for a list.
@@ -53,7 +61,11 @@ func (f sourceFlags) asker(e *env) (*asker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &asker{env: e, config: cfg, client: f.client(cfg), source: f.Source}, nil
+	client, err := f.client(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &asker{env: e, config: cfg, client: client, source: f.Source}, nil
 }
 
 // An asker gets lists from the daemon or the target.

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,14 +47,24 @@ type Client struct {
 // NewClient returns a client of the daemon that listens on the address, by
 // the config's words.
 func NewClient(listen, token string) *Client {
+	return newClient("http", listen, token, nil)
+}
+
+// NewTLSClient is [NewClient] for a daemon that serves https.
+func NewTLSClient(listen, token string, config *tls.Config) *Client {
+	return newClient("https", listen, token, config)
+}
+
+func newClient(scheme, listen, token string, config *tls.Config) *Client {
 	host, port, err := net.SplitHostPort(listen)
 	if err == nil && (host == "" || host == "0.0.0.0" || host == "::") {
 		listen = net.JoinHostPort("localhost", port)
 	}
-	return &Client{base: "http://" + listen, token: token, http: http.Client{
+	return &Client{base: scheme + "://" + listen, token: token, http: http.Client{
 		Timeout: clientTimeout,
 		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: clientDial}).DialContext,
+			DialContext:     (&net.Dialer{Timeout: clientDial}).DialContext,
+			TLSClientConfig: config,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -185,10 +196,14 @@ func (c *Client) get(ctx context.Context, path string, fresh bool) ([]byte, http
 	return body.Bytes(), resp.Header, nil
 }
 
-// noDaemon is err as the reason why none answers, unless the caller left.
+// noDaemon is err as the reason why none answers, unless the caller left or
+// the daemon wants another certificate.
 func (c *Client) noDaemon(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate") {
+		return fmt.Errorf("%w: the daemon on %s wants a certificate of server.tls.client_ca: %w", ErrNotAllowed, c.base, alert)
 	}
 	return fmt.Errorf("%w on %s: %w", ErrNoDaemon, c.base, cause(err))
 }

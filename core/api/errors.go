@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -103,20 +102,11 @@ func anthropicType(status int) string {
 		return "authentication_error"
 	case http.StatusForbidden:
 		return "permission_error"
-	case http.StatusBadRequest, http.StatusMethodNotAllowed:
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusUnsupportedMediaType:
 		return "invalid_request_error"
 	case http.StatusRequestEntityTooLarge:
 		return "request_too_large"
 	default:
 		return "api_error"
 	}
-}
-
-// readBody is a request's body, whole.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.MaxBody))
-	if _, over := errors.AsType[*http.MaxBytesError](err); err != nil && !over {
-		return nil, errorf(http.StatusBadRequest, "the request's body can't be read to its end")
-	}
-	return body, err
 }

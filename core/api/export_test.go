@@ -20,3 +20,6 @@ func (c *Client) Dial(dial func() (net.Conn, error)) {
 
 // Close closes c's idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// ModelOf lets a fuzz test ask without a server.
+var ModelOf = modelOf

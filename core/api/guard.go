@@ -11,15 +11,23 @@ import (
 
 // guard decides who gets in.
 type guard struct {
-	hosts  map[string]bool // lower case
-	tokens [][sha256.Size]byte
-	cross  *http.CrossOriginProtection
+	hosts   map[string]bool // lower case
+	origins origins
+	tokens  [][sha256.Size]byte
+	cross   *http.CrossOriginProtection
 }
 
-func newGuard(hosts []string, tokens map[string]string) guard {
-	g := guard{hosts: map[string]bool{"localhost": true}, cross: http.NewCrossOriginProtection()}
+// newGuard panics if one of the allowed origins isn't any.
+func newGuard(hosts, allowedOrigins []string, tokens map[string]string) guard {
+	g := guard{hosts: map[string]bool{"localhost": true}, origins: origins{}, cross: http.NewCrossOriginProtection()}
 	for _, h := range hosts {
 		g.hosts[strings.ToLower(h)] = true
+	}
+	for _, o := range allowedOrigins {
+		g.origins[o] = true
+		if err := g.cross.AddTrustedOrigin(o); err != nil {
+			panic(err)
+		}
 	}
 	for _, t := range tokens {
 		g.tokens = append(g.tokens, sha256.Sum256([]byte(t)))
@@ -27,7 +35,8 @@ func newGuard(hosts []string, tokens map[string]string) guard {
 	return g
 }
 
-// check returns what keeps r out. /livez needs no token.
+// check returns what keeps r out. /livez needs no token, and the question of
+// a listed page's browser can't have one.
 func (g guard) check(r *http.Request) error {
 	if !g.knowsHost(r.Host) {
 		return errorf(http.StatusForbidden, "host %q is not allowed; add it to server.allowed_hosts", r.Host)
@@ -35,7 +44,7 @@ func (g guard) check(r *http.Request) error {
 	if err := g.cross.Check(r); err != nil {
 		return errorf(http.StatusForbidden, "a web page of another origin may not do this")
 	}
-	if r.URL.EscapedPath() != "/livez" && !g.knowsToken(r.Header) {
+	if r.URL.EscapedPath() != "/livez" && !g.origins.asked(r) && !g.knowsToken(r.Header) {
 		return errorf(http.StatusUnauthorized, "a token is needed: send Authorization: Bearer TOKEN or x-api-key: TOKEN")
 	}
 	return nil

@@ -77,7 +77,7 @@ func TestAWebPageOfAnotherOriginChangesNothing(t *testing.T) {
 	for _, headers := range [][]string{
 		{"Origin: http://localhost:11435"}, {"Sec-Fetch-Site: same-origin"}, {"Sec-Fetch-Site: none"},
 	} {
-		if got := f.do("POST", "/api/chat", `{}`, headers...); got.status != 501 {
+		if got := f.do("POST", "/api/chat", `{}`, headers...); got.status != 400 { // it gets as far as the missing model
 			t.Errorf("%v: %d", headers, got.status)
 		}
 	}
@@ -132,6 +132,74 @@ func TestTokens(t *testing.T) {
 	}
 	if got := f.get("/api/tags?token=bob+secret&api_key=bob+secret"); got.status != 401 {
 		t.Errorf("a token in the query: %d", got.status)
+	}
+}
+
+func TestWithoutATokenTheRefusalHasTheCallersShape(t *testing.T) {
+	const sentence = "a token is needed: send Authorization: Bearer TOKEN or x-api-key: TOKEN"
+	native := `{"error":"` + sentence + `"}`
+	openAI := `{"error":{"code":null,"message":"` + sentence + `","param":null,"type":"api_error"}}`
+	anthropic := `{"error":{"message":"` + sentence + `","type":"authentication_error"},"type":"error"}`
+	blob := "/api/blobs/sha256:" + strings.Repeat("0", 64)
+	f := start(t, found(named("tiny:latest")), nil, everything, withTokens)
+	for request, shape := range map[string]string{
+		"POST /api/chat": native, "POST /api/generate": native, "POST /api/embed": native, "POST /api/embeddings": native,
+		"POST /api/show": native, "POST /api/pull": native, "POST /api/push": native, "POST /api/create": native,
+		"POST /api/copy": native, "DELETE /api/delete": native, "POST " + blob: native, "GET /api/tags": native, "GET /api/ps": native,
+		"GET /healthz": native, "GET /readyz": native, "GET /": native, "GET /nope": native,
+		"GET /v1/models": openAI, "GET /v1/models/tiny": openAI, "POST /v1/chat/completions": openAI, "POST /v1/completions": openAI,
+		"POST /v1/embeddings": openAI, "POST /v1/responses": openAI, "GET /v1/nope": openAI,
+		"POST /v1/messages": anthropic, "GET /v1/messages": anthropic,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		for _, header := range []string{
+			"Accept: */*", "Authorization: Bearer wrong", "X-Api-Key: wrong", "X-HTTP-Method-Override: GET", "X-Original-URL: /livez",
+		} {
+			got := f.do(method, path, `{"model":"tiny"}`, header)
+			got.says(t, 401, shape)
+			if !strings.HasPrefix(got.header.Get("Content-Type"), "application/json") || got.header.Get("WWW-Authenticate") != "Bearer" {
+				t.Errorf("%s with %s: %v", request, header, got.header)
+			}
+		}
+	}
+}
+
+// The target of this test is one that mustn't be asked.
+func TestNoOddRequestReachesInference(t *testing.T) {
+	f := start(t, found(named("tiny:latest")), nil, everything)
+	for _, path := range []string{"/api/chat", "/api/generate", "/v1/chat/completions", "/v1/messages"} {
+		dir, name, _ := strings.Cut(path[1:], "/")
+		for request, want := range map[string]int{
+			"POST /" + path:                                          404,
+			"POST /" + dir + "//" + name:                             404,
+			"POST " + path + "/":                                     404,
+			"POST /x/.." + path:                                      404,
+			"POST /" + dir + "/./" + name:                            404,
+			"POST " + path + "/../pull":                              404,
+			"POST " + path + "%2f..":                                 404,
+			"POST /" + dir + "%2F" + name:                            404,
+			fmt.Sprintf("POST /%s/%%%02x%s", dir, name[0], name[1:]): 404,
+			"POST " + strings.ToUpper(path):                          404,
+			"POST " + path + ";x=1":                                  404,
+			"POST " + path + "%00":                                   404,
+			"POST " + path + "%20":                                   404,
+			"POST /" + dir + "\\" + name:                             404,
+			"POST http://evil.example" + path:                        403,
+			"POST http://localhost/" + path:                          404,
+			"GET " + path + "\r\nX-HTTP-Method-Override: POST":       405,
+			"post " + path:                                           405,
+			"PUT " + path:                                            405,
+		} {
+			line, override, _ := strings.Cut(request, "\r\n")
+			header := []string{"Host: localhost", "Content-Length: 16"}
+			if override != "" {
+				header = append(header, override)
+			}
+			got := f.raw(line + " HTTP/1.1\r\n" + strings.Join(header, "\r\n") + "\r\n\r\n" + `{"model":"tiny"}`)
+			if got.status != want {
+				t.Errorf("%s: %d %s, want %d", request, got.status, got.body, want)
+			}
+		}
 	}
 }
 

@@ -42,7 +42,8 @@ type foreman struct {
 
 const upstream = "http://ollama.test:11434"
 
-// start serves what is believed. A nil target is one that mustn't be asked.
+// start serves what is believed, and doesn't try anything twice. A nil target
+// is one that mustn't be asked.
 func start(t *testing.T, believed *core.Snapshot, target http.Handler, set ...func(*api.Options)) *foreman {
 	t.Helper()
 	f := &foreman{
@@ -52,6 +53,12 @@ func start(t *testing.T, believed *core.Snapshot, target http.Handler, set ...fu
 	opts := api.Options{
 		Version: "1.2.3", OpenAI: true, MaxBody: 1 << 20, PollInterval: 30 * time.Second,
 		Upstream: func() (core.Upstream, error) { return core.Upstream{URL: upstream}, nil },
+		Probe: func(context.Context) error {
+			if f.away.Load() != nil {
+				return &core.Fault{Reason: core.ReasonRefused}
+			}
+			return nil
+		},
 		Plugins: func() []core.PluginStatus {
 			return []core.PluginStatus{{Name: "ollama", Kind: "backend", State: core.PluginRunning, Restarts: 2}}
 		},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -55,7 +56,9 @@ func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
-			resp.Header.Del("Server") // it is foreman who answers
+			maps.DeleteFunc(resp.Header, func(name string, _ []string) bool { // it is foreman who answers
+				return name == "Server" || strings.HasPrefix(name, "Access-Control-")
+			})
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { s.fail(w, r, unreachable(err)) },
@@ -63,10 +66,4 @@ func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 	}
 	proxy.ServeHTTP(w, r)
 	return nil
-}
-
-// inference is not passed on by this version.
-func (s *Server) inference(http.ResponseWriter, *http.Request) error {
-	return errorf(http.StatusNotImplemented,
-		"this foreman doesn't pass inference on: send it to the target itself, %s", s.targetURL(s.inventory.Snapshot()))
 }

@@ -56,6 +56,9 @@ func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if changed := s.changed.Load(); changed != nil && snapshot.LastPoll.At.Before(*changed) {
+		snapshot = s.inventory.Recheck(r.Context())
+	}
 	if snapshot.Residency == nil {
 		return writeList(w, r, jsonType, noResidents, snapshot.InventoryAt, snapshot)
 	}

@@ -258,3 +258,40 @@ func TestNothingIsKnown(t *testing.T) {
 	f.believe(nothing())
 	f.get("/api/tags").says(t, 503, `{"error":"foreman can't reach its target: no poll has ended yet"}`)
 }
+
+// The stock client's ps follows its stop at once.
+func TestPSWaitsForALookAfterALoadOrAnUnload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const tiny, empty = `{"name":"tiny:latest"}`, `{"models":[]}`
+		loaded := core.Resident{Name: "tiny:latest", Raw: []byte(tiny)}
+		installed := []core.Model{named("tiny:latest")}
+		f := start(t, after(nothing(), sees(time.Now(), installed, []core.Resident{loaded})), http.HandlerFunc(answers))
+		f.recheck = func(_ context.Context, s *core.Snapshot) *core.Snapshot {
+			time.Sleep(time.Second)
+			return after(s, sees(time.Now(), installed, nil))
+		}
+		time.Sleep(time.Minute)
+		for _, c := range []struct {
+			when, request, ps string
+			rechecks          int
+		}{
+			{"nobody asked for anything", "", `{"models":[` + tiny + `]}`, 0},
+			{"a model that is loaded worked", `{"model":"tiny"}`, `{"models":[` + tiny + `]}`, 0},
+			{"it was unloaded", `{"model":"tiny","keep_alive":"0s"}`, empty, 1},
+			{"it has been looked at since", "", empty, 1},
+			{"it was loaded", `{"model":"tiny"}`, empty, 2},
+			{"another name, unchecked, was loaded", `{"model":"x:cloud"}`, empty, 3},
+		} {
+			if c.request != "" {
+				if got := f.do("POST", "/api/generate", c.request); got.status != 200 {
+					t.Fatalf("%s: %d %s", c.when, got.status, got.body)
+				}
+			}
+			ps := f.get("/api/ps")
+			if rechecks, _ := f.asked(); ps.body != c.ps || rechecks != c.rechecks {
+				t.Errorf("%s: %s after %d looks, want %s after %d", c.when, ps.body, rechecks, c.ps, c.rechecks)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}

@@ -1,12 +1,8 @@
 package api
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
-	"time"
-
-	"github.com/seed-af7fee88/foreman/core"
 )
 
 func (s *Server) openAIModels(w http.ResponseWriter, r *http.Request) error {
@@ -21,43 +17,12 @@ func (s *Server) openAIModels(w http.ResponseWriter, r *http.Request) error {
 // may have slashes in it, encoded or not.
 func (s *Server) openAIModel(w http.ResponseWriter, r *http.Request) error {
 	id := strings.TrimPrefix(r.URL.Path, modelPrefix)
-	snapshot, err := s.listed(r)
+	if _, err := s.listed(r); err != nil {
+		return err
+	}
+	model, err := s.admission.find(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	model, ok := find(snapshot, id)
-	if !ok && snapshot.Status != core.Degraded {
-		snapshot = s.inventory.Recheck(r.Context())
-		model, ok = find(snapshot, id)
-	}
-	switch {
-	case ok:
-		return writeJSON(w, openAIType, model.OpenAI(id))
-	case snapshot.Status != core.Healthy && time.Since(snapshot.InventoryAt) > noLasts:
-		return away(snapshot)
-	default:
-		return errorf(http.StatusNotFound, "%s", NotFound(id, snapshot.Inventory.Near(id)))
-	}
-}
-
-// noLasts is how long the inventory of a target that is away is good for
-// saying that a model isn't there.
-const noLasts = time.Minute
-
-func find(snapshot *core.Snapshot, id string) (core.Model, bool) {
-	name, err := core.ParseModelName(id)
-	if err != nil {
-		return core.Model{}, false
-	}
-	return snapshot.Inventory.Find(name)
-}
-
-// NotFound is Ollama's own sentence about a missing model, and the names that
-// may have been meant.
-func NotFound(name string, near []string) string {
-	sentence := fmt.Sprintf("model '%s' not found", name)
-	if len(near) == 0 {
-		return sentence
-	}
-	return sentence + "; did you mean '" + strings.Join(near, "', '") + "'?"
+	return writeJSON(w, openAIType, model.OpenAI(id))
 }

@@ -11,6 +11,13 @@ const (
 	// bodyTimeout is for sending a whole body; manage lifts it. It is the
 	// shorter one, since net/http drains a body before it sends the answer.
 	bodyTimeout = 20 * time.Second
+	// mebibyteTimeout is what a caller gets besides for each MiB that it
+	// announces, but no more than longestBody: pictures come over slow links.
+	mebibyteTimeout = 4 * time.Second
+	longestBody     = 64 // MiB
+	// strayTimeout is for a body that nobody will read: a GET's, or that of a
+	// caller who isn't let in.
+	strayTimeout = time.Second
 	// pieceTimeout is for taking one piece of an answer. Each piece costs a
 	// system call; a list of 10,000 models is one.
 	pieceTimeout = time.Minute
@@ -29,9 +36,21 @@ type pacedWriter struct {
 func pace(w http.ResponseWriter, r *http.Request) *pacedWriter {
 	paced := &pacedWriter{ResponseWriter: w, control: *http.NewResponseController(w)}
 	if r.ContentLength != 0 {
-		_ = paced.control.SetReadDeadline(time.Now().Add(bodyTimeout)) // net/http lifts it at the body's end
+		mebibytes := max(0, min(r.ContentLength>>20, longestBody))
+		allowed := bodyTimeout + time.Duration(mebibytes)*mebibyteTimeout
+		_ = paced.control.SetReadDeadline(time.Now().Add(allowed)) // net/http lifts it at the body's end
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		paced.hurry(r)
 	}
 	return paced
+}
+
+// hurry leaves the caller little time for a body that nobody will read.
+func (w *pacedWriter) hurry(r *http.Request) {
+	if r.ContentLength != 0 {
+		_ = w.control.SetReadDeadline(time.Now().Add(strayTimeout))
+	}
 }
 
 // Unwrap lets an http.ResponseController flush.

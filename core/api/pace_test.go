@@ -66,7 +66,7 @@ func TestAnIdleConnectionIsClosed(t *testing.T) {
 }
 
 func TestASlowBodyIsCut(t *testing.T) {
-	for path, want := range map[string]int{"/api/show": 400, "/api/chat": 501, "/api/pull": 403, "/nope": 404} {
+	for path, want := range map[string]int{"/api/show": 400, "/api/chat": 400, "/api/pull": 403, "/nope": 404} {
 		synctest.Test(t, func(t *testing.T) {
 			f := start(t, found(), nil)
 			conn := f.dial()

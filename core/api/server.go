@@ -3,9 +3,13 @@
 // commands speak to a running daemon through its [Client].
 //
 // Every request goes the same way: the host it was sent to, the page it came
-// from and the caller's token are checked; the route is looked up by the path
-// exactly as it was sent; its handler loads the snapshot once. Nothing that
-// isn't in the table of routes reaches the target.
+// from and the caller's token are checked (guard.go); the route is looked up
+// by the path exactly as it was sent; its handler loads the snapshot once.
+// Nothing that isn't in the table of routes reaches the target.
+//
+// What names a model goes on only if that is installed (admission.go), is
+// retried while the target is away (proxy.go), and is watched over while
+// bytes are outstanding (vigil.go).
 package api
 
 import (
@@ -15,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
@@ -34,10 +39,15 @@ type Options struct {
 	Management   bool              // pass pull, push, create, delete, copy and blobs to the target
 	MaxBody      int64             // bytes of a request's body
 	AllowedHosts []string          // names in a Host header, besides loopback and addresses
+	Origins      []string          // of web pages that may ask, as browsers write them
 	Tokens       map[string]string // callers' tokens by name; none lets everybody in
+	Connections  int               // how many may be open at a time; 0 doesn't bound them
 	PollInterval time.Duration     // told by /healthz
+	Allow        []string          // patterns of model names that aren't checked
+	RetryMaxWait time.Duration     // how long a request waits for a target that is away
 
 	Upstream func() (core.Upstream, error)
+	Probe    func(context.Context) error // asks the target for a sign of life
 	Plugins  func() []core.PluginStatus
 }
 
@@ -55,17 +65,22 @@ type Server struct {
 	log       *slog.Logger
 	routes    map[string]route
 	guard     guard
+	admission *admission
 	target    *target
+	pulse     *pulse
 	shown     *showMemory
+	changed   atomic.Pointer[time.Time] // when a request last loaded or unloaded a model
 }
 
 // New returns a server. It does nothing until [Server.Run].
 func New(inventory Inventory, opts Options, log *slog.Logger) *Server {
 	s := &Server{
 		inventory: inventory, opts: opts, log: log,
-		guard:  newGuard(opts.AllowedHosts, opts.Tokens),
-		target: newTarget(opts.Upstream),
-		shown:  newShowMemory(),
+		guard:     newGuard(opts.AllowedHosts, opts.Origins, opts.Tokens),
+		admission: newAdmission(inventory, opts.Allow),
+		target:    newTarget(opts.Upstream),
+		pulse:     &pulse{probe: opts.Probe},
+		shown:     newShowMemory(),
 	}
 	s.routes = s.table()
 	return s
@@ -83,6 +98,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * takes the same way as the rest
+	}
+	if s.opts.Connections > 0 {
+		server.ConnState = newCrowd(s.opts.Connections, s.log).watch
 	}
 	ctx, stop := context.WithCancel(ctx)
 	stopped := make(chan struct{})
@@ -113,13 +131,19 @@ func (s *Server) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
 	w := pace(writer, r)
 	defer w.extend()
 	w.Header()["Server"] = []string{"foreman/" + s.opts.Version}
+	s.guard.origins.mark(w.Header(), r)
 	if err := s.guard.check(r); err != nil {
+		w.hurry(r)
 		s.fail(w, r, err)
 		return
 	}
 	route, ok := s.find(r)
 	if !ok {
 		s.fail(w, r, errorf(http.StatusNotFound, "no route %s: see foreman's README for what it serves", r.URL.Path))
+		return
+	}
+	if s.guard.origins.asked(r) {
+		preflight(w, r, route.allow())
 		return
 	}
 	handler := route.handler(r.Method)

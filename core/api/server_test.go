@@ -111,22 +111,6 @@ func TestOddRequestLines(t *testing.T) {
 	}
 }
 
-func TestInferenceIsNotPassedOnYet(t *testing.T) {
-	f := start(t, found(), nil)
-	const sentence = "this foreman doesn't pass inference on: send it to the target itself, http://ollama.test:11434"
-	for _, path := range []string{"/api/generate", "/api/chat", "/api/embed", "/api/embeddings"} {
-		f.do("POST", path, `{"model":"tiny"}`).says(t, 501, `{"error":"`+sentence+`"}`)
-	}
-	for _, path := range []string{"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"} {
-		got := f.do("POST", path, `{"model":"tiny"}`)
-		if message := openAIMessage(t, got); got.status != 501 || message != sentence {
-			t.Errorf("%s: %d %q", path, got.status, message)
-		}
-	}
-	f.do("POST", "/v1/messages", `{"model":"tiny"}`).says(t, 501,
-		`{"error":{"message":"`+sentence+`","type":"api_error"},"type":"error"}`)
-}
-
 func TestErrorsHaveTheShapeThatTheCallersClientParses(t *testing.T) {
 	f := start(t, found(), nil)
 	for _, c := range []struct {

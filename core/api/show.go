@@ -13,7 +13,8 @@ import (
 
 const (
 	showTimeout = 10 * time.Second
-	// showPatience is for an answer that there is a substitute for.
+	// showPatience is for an answer that there is a substitute for, or little
+	// hope of.
 	showPatience = 2 * time.Second
 )
 
@@ -24,20 +25,22 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	name, err := modelOf(body, "model", "name") // the stock CLI's way is name
+	if err != nil {
+		return err
+	}
+	if err := s.admission.admit(r.Context(), name); err != nil {
+		return err
+	}
 	snapshot := s.inventory.Snapshot()
 	key := showKeyOf(body, snapshot)
 	remembered := s.shown.get(key)
-	if snapshot.Status == core.Degraded {
-		if remembered != nil {
-			return writeAnswer(w, remembered)
-		}
-		if snapshot = s.inventory.Recheck(r.Context()); snapshot.Status == core.Degraded {
-			return away(snapshot)
-		}
-		key = showKeyOf(body, snapshot)
+	away := snapshot.Status == core.Degraded
+	if away && remembered != nil {
+		return writeAnswer(w, remembered)
 	}
 	wait := showTimeout
-	if remembered != nil {
+	if away || remembered != nil {
 		wait = showPatience
 	}
 	got, err := s.target.post(r.Context(), wait, "/api/show", bytes.NewReader(body))
@@ -89,11 +92,14 @@ func showKeyOf(body []byte, snapshot *core.Snapshot) showKey {
 	if req.Model == "" {
 		req.Model = req.Name
 	}
-	model, ok := find(snapshot, req.Model)
+	name, err := core.ParseModelName(req.Model)
+	if err != nil {
+		return showKey{}
+	}
+	model, ok := snapshot.Inventory.Find(name)
 	if !ok || model.Digest == "" {
 		return showKey{}
 	}
-	name, _ := core.ParseModelName(req.Model) // find has parsed it
 	return showKey{model.Digest, name, req.Verbose}
 }
 

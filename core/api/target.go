@@ -6,7 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
@@ -32,6 +33,7 @@ func newTarget(upstream func() (core.Upstream, error)) *target {
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		IdleConnTimeout:       15 * time.Second,
+		MaxIdleConnsPerHost:   256, // there is one host
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true, // bytes pass through as the target sent them
 	}}
@@ -83,17 +85,23 @@ func (t *target) post(ctx context.Context, wait time.Duration, path string, body
 // unreachable blames the target, but a caller who left stays just that.
 func unreachable(err error) error {
 	reason := core.ReasonReset
+	var known *core.Fault
 	var dns *net.DNSError
 	var op *net.OpError
+	var timeout interface{ Timeout() bool }
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		reason = core.ReasonTimeout
 	case errors.As(err, &dns):
 		reason = core.ReasonDNS
+	case errors.As(err, &timeout) && timeout.Timeout():
+		reason = core.ReasonTimeout
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		reason = core.ReasonNoRoute
 	case errors.As(err, &op) && op.Op == "dial":
 		reason = core.ReasonRefused
+	case strings.Contains(err.Error(), "tls: "): // what all errors of crypto/tls have in common
+		reason = core.ReasonTLS
 	}
 	return &core.Fault{Reason: reason, Detail: err.Error()}
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/seed-af7fee88/foreman/core/config"
 )
 
+const notAnOrigin = `isn't an origin as browsers write it; write it like "https://app.example" or "http://localhost:3000"`
+
 // badFiles are refused with one line after "foreman.toml:".
 var badFiles = []struct{ text, want string }{
 	// Names that aren't keys.
@@ -19,7 +21,7 @@ var badFiles = []struct{ text, want string }{
 	{"poll.intervall = '5s'", `1: poll.intervall: unknown key; did you mean "interval"?`},
 	{"\n[pol]\ninterval = '5s'", `2: pol: unknown table; did you mean "poll"?`},
 	{"\n\npol.interval = '5s'", `3: pol: unknown table; did you mean "poll"?`},
-	{"xyzzy = 5", `1: xyzzy: unknown key; the tables are server, target, poll, log, plugins`},
+	{"xyzzy = 5", `1: xyzzy: unknown key; the tables are server, target, poll, admission, retry, log, plugins`},
 	{"[log]\nxyzzy = 5", `2: log.xyzzy: unknown key; [log] has level, format`},
 	{"[log.levels]\na = 1", `1: log.levels: unknown table; did you mean "level"?`},
 	{"[poll]\n\"\" = 1", `2: poll."": unknown key; [poll] has interval, timeout, jitter, fast_interval, down_interval, fall, rise`},
@@ -72,6 +74,21 @@ var badFiles = []struct{ text, want string }{
 	{"[server]\nlisten = 'a b:70000'", `2: server.listen: "a b:70000" isn't an address; write it like "127.0.0.1:11435"`},
 	{"[server]\nallowed_hosts = ['http://a']", `2: server.allowed_hosts: "http://a" isn't a host name; write it like "foreman.lan", without scheme or port`},
 	{"[server]\nallowed_hosts = ['a:80']", `2: server.allowed_hosts: "a:80" isn't a host name; write it like "foreman.lan", without scheme or port`},
+	{"[server]\nallowed_origins = ['*']", `2: server.allowed_origins: "*" would let in every web page; list those that you trust, like "https://app.example"`},
+	{"[server]\nallowed_origins = ['app.example']", `2: server.allowed_origins: "app.example" ` + notAnOrigin},
+	{"[server]\nallowed_origins = ['https://app.example/']", `2: server.allowed_origins: "https://app.example/" ` + notAnOrigin},
+	{"[server]\nallowed_origins = ['https://*.example']", `2: server.allowed_origins: "https://*.example" ` + notAnOrigin},
+	{"[server]\nallowed_origins = ['HTTPS://App.example']", `2: server.allowed_origins: "HTTPS://App.example" ` + notAnOrigin},
+	{"[server]\nallowed_origins = ['https://app.example:443']", `2: server.allowed_origins: "https://app.example:443" ` + notAnOrigin},
+	{"[server]\nallowed_origins = ['https://me@app.example']", `2: server.allowed_origins: "https://me@app.example" ` + notAnOrigin},
+	{"[server]\nallowed_origins = ['null']", `2: server.allowed_origins: "null" ` + notAnOrigin},
+	{"[server]\nallowed_origins = 'https://app.example'", `2: server.allowed_origins: must be a list such as ["https://app.example"], not a string`},
+	{"[server]\nmax_connections = 0", `2: server.max_connections: 0 is out of range; the least is 1`},
+	{"[server.tls]\ncert = 'a.crt'", `1: server.tls: needs both cert and key`},
+	{"[server.tls]\nkey = 'a.key'", `1: server.tls: needs both cert and key`},
+	{"[server]\nlisten = ':1'\n[server.tls]\nclient_ca = 'a.crt'", `3: server.tls: needs both cert and key`},
+	{"[server.tls]\ncert = '~/a.crt'\nkey = 'a.key'", `2: server.tls.cert: "~/a.crt": a ~ stays as it is here; write the path in full`},
+	{"[server.tls]\nca = 'a.crt'", `2: server.tls.ca: unknown key; [server.tls] has cert, key, client_ca`},
 	{"[server]\nstate_dir = ''", `2: server.state_dir: is empty; remove the line for the default`},
 	{"[server]\nstate_dir = '~/foreman'", `2: server.state_dir: "~/foreman": a ~ stays as it is here; write the path in full`},
 	{"[target]\nurl = '127.0.0.1:11434'", `2: target.url: isn't an http or https URL; write it like "http://127.0.0.1:11434"`},

@@ -21,23 +21,36 @@ import (
 
 // A Config is what one file says, with defaults for the rest.
 type Config struct {
-	Server  Server
-	Target  Target
-	Poll    Poll
-	Log     Log
-	Plugins Plugins
+	Server    Server
+	Target    Target
+	Poll      Poll
+	Admission Admission
+	Retry     Retry
+	Log       Log
+	Plugins   Plugins
 }
 
 // Server is [server]: what foreman listens on and who may ask.
 type Server struct {
-	Listen       string // host:port
-	StateDir     string
-	OpenAI       bool              // serve /v1
-	Management   bool              // let callers pull, push, create, copy and delete
-	AllowedHosts []string          // Host names to answer to besides the usual ones, in lower case
-	MaxBody      Size              // of a caller's request
-	Tokens       map[string]Secret // callers' tokens, by caller
-	Insecure     bool              // Listen may be open to other machines without Tokens
+	Listen         string // host:port
+	StateDir       string
+	OpenAI         bool              // serve /v1
+	Management     bool              // let callers pull, push, create, copy and delete
+	AllowedHosts   []string          // Host names to answer to besides the usual ones, in lower case
+	AllowedOrigins []string          // origins of web pages that may ask, as browsers write them
+	MaxBody        Size              // of a caller's request
+	MaxConnections int               // open at a time
+	Tokens         map[string]Secret // callers' tokens, by caller
+	Insecure       bool              // Listen may be open to other machines without Tokens
+	TLS            TLS
+}
+
+// TLS is [server.tls]: paths of PEM files. There is TLS if Cert is set, and
+// then Key is too.
+type TLS struct {
+	Cert     string // a chain, foreman's own certificate first
+	Key      string
+	ClientCA string // whose certificates callers have to show; "" asks for none
 }
 
 // SetListen is what a flag does: it changes Listen, under the rules that hold
@@ -56,12 +69,14 @@ func (s *Server) SetListen(address string) error {
 	return nil
 }
 
-// checkOpen refuses to let other machines in without a token.
+// checkOpen refuses to let other machines in without a token or a certificate
+// of their own.
 func (s *Server) checkOpen() error {
-	if isLoopback(s.Listen) || len(s.Tokens) > 0 || s.Insecure {
+	if isLoopback(s.Listen) || len(s.Tokens) > 0 || s.TLS.ClientCA != "" || s.Insecure {
 		return nil
 	}
-	return fmt.Errorf("%q is open to other machines; add a token under [server.tokens], or allow it with insecure = true", s.Listen)
+	return fmt.Errorf("%q is open to other machines; add a token under [server.tokens], "+
+		"or set client_ca under [server.tls], or allow it with insecure = true", s.Listen)
 }
 
 // Target is [target]: the server that foreman stands in front of.
@@ -81,6 +96,16 @@ type Poll struct {
 	DownInterval time.Duration // while degraded
 	Fall         int           // failures in a row until degraded
 	Rise         int           // successes in a row until healthy again
+}
+
+// Admission is [admission]: which requests reach the target.
+type Admission struct {
+	Allow []string // patterns, as of path.Match, of model names that aren't checked
+}
+
+// Retry is [retry]: what happens to a request while the target is away.
+type Retry struct {
+	MaxWait time.Duration
 }
 
 // Log is [log].
@@ -124,10 +149,11 @@ func (s Size) String() string { return humanize.IBytes(uint64(s)) }
 func Default(getenv func(string) string) Config {
 	return Config{
 		Server: Server{
-			Listen:   "127.0.0.1:11435",
-			StateDir: xdg(getenv, "XDG_STATE_HOME", ".local/state", "foreman"),
-			OpenAI:   true,
-			MaxBody:  64 << 20,
+			Listen:         "127.0.0.1:11435",
+			StateDir:       xdg(getenv, "XDG_STATE_HOME", ".local/state", "foreman"),
+			OpenAI:         true,
+			MaxBody:        64 << 20,
+			MaxConnections: 1024,
 		},
 		Target: Target{Backend: ollama, URL: ollamaHost(getenv("OLLAMA_HOST"))},
 		Poll: Poll{
@@ -139,6 +165,7 @@ func Default(getenv func(string) string) Config {
 			Fall:         3,
 			Rise:         2,
 		},
+		Retry:   Retry{MaxWait: time.Minute},
 		Log:     Log{Level: "info", Format: "text"},
 		Plugins: Plugins{Dir: xdg(getenv, "XDG_DATA_HOME", ".local/share", "foreman/plugins")},
 	}

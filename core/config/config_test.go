@@ -45,16 +45,18 @@ func TestNoFileMeansDefaults(t *testing.T) {
 	}
 	want := config.Config{
 		Server: config.Server{
-			Listen:   "127.0.0.1:11435",
-			StateDir: "/home/alice/.local/state/foreman",
-			OpenAI:   true,
-			MaxBody:  64 << 20,
+			Listen:         "127.0.0.1:11435",
+			StateDir:       "/home/alice/.local/state/foreman",
+			OpenAI:         true,
+			MaxBody:        64 << 20,
+			MaxConnections: 1024,
 		},
 		Target: config.Target{Backend: "ollama", URL: "http://127.0.0.1:11434"},
 		Poll: config.Poll{
 			Interval: 30 * time.Second, Timeout: 5 * time.Second, Jitter: 0.1,
 			FastInterval: 2 * time.Second, DownInterval: time.Second, Fall: 3, Rise: 2,
 		},
+		Retry:   config.Retry{MaxWait: time.Minute},
 		Log:     config.Log{Level: "info", Format: "text"},
 		Plugins: config.Plugins{Dir: "/home/alice/.local/share/foreman/plugins"},
 	}
@@ -70,17 +72,24 @@ func TestEveryKeyIsRead(t *testing.T) {
 	}
 	want := config.Config{
 		Server: config.Server{
-			Listen:       "0.0.0.0:80",
-			StateDir:     filepath.Join(filepath.Dir(fullFile), "state"),
-			Management:   true,
-			AllowedHosts: []string{"foreman.lan", "fd00::1"},
-			MaxBody:      1_000_000,
+			Listen:         "0.0.0.0:80",
+			StateDir:       filepath.Join(filepath.Dir(fullFile), "state"),
+			Management:     true,
+			AllowedHosts:   []string{"foreman.lan", "fd00::1"},
+			AllowedOrigins: []string{"https://app.example", "http://localhost:3000"},
+			MaxBody:        1_000_000,
+			MaxConnections: 10,
 			Tokens: map[string]config.Secret{
 				"alice": config.NewSecret("alice-secret"),
 				"bob":   config.NewSecret("bob-secret"),
 				"carol": config.NewSecret("carol-secret"),
 			},
 			Insecure: true,
+			TLS: config.TLS{
+				Cert:     filepath.Join(filepath.Dir(fullFile), "tls/foreman.crt"),
+				Key:      "/etc/foreman/foreman.key",
+				ClientCA: filepath.Join(filepath.Dir(fullFile), "callers.crt"),
+			},
 		},
 		Target: config.Target{
 			Backend: "vllm", URL: "https://gpu.lan:8443/ollama", Token: config.NewSecret("target-secret"),
@@ -89,7 +98,9 @@ func TestEveryKeyIsRead(t *testing.T) {
 			Interval: 90 * time.Second, Timeout: 100 * time.Millisecond, Jitter: 0,
 			FastInterval: 3 * time.Second, DownInterval: 1500 * time.Millisecond, Fall: 1, Rise: 1,
 		},
-		Log: config.Log{Level: "debug", Format: "json"},
+		Admission: config.Admission{Allow: []string{"alias-*", "me/*"}},
+		Retry:     config.Retry{MaxWait: 0},
+		Log:       config.Log{Level: "debug", Format: "json"},
 		Plugins: config.Plugins{
 			Dir: "/usr/lib/foreman",
 			Outside: map[string]config.Plugin{"vllm": {
@@ -153,6 +164,9 @@ func TestExampleUncommented(t *testing.T) {
 	want.Server.Tokens = map[string]config.Secret{
 		"alice": config.NewSecret("alice-secret"), "bob": config.NewSecret("bob-secret"),
 	}
+	want.Server.TLS = config.TLS{
+		Cert: filepath.Join(dir, "foreman.crt"), Key: filepath.Join(dir, "foreman.key"), ClientCA: filepath.Join(dir, "callers.crt"),
+	}
 	want.Target.URL = "http://192.168.1.20:11434"
 	want.Target.Token = config.NewSecret("target-secret")
 	want.Plugins.Dir = "/usr/local/lib/foreman/plugins"
@@ -187,7 +201,7 @@ func keys(t *testing.T, text string) []string {
 		switch {
 		case len(k) > 1 && k[0] == "plugins" && k[1] != "dir":
 			k = append(toml.Key{"plugins", "NAME"}, k[2:min(3, len(k))]...)
-		case len(k) > 1:
+		case len(k) > 1 && k[1] != "tls":
 			k = k[:2]
 		}
 		keys = append(keys, k.String())
@@ -216,7 +230,8 @@ func TestURLFollowsTheBackend(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
-	const open = `is open to other machines; add a token under [server.tokens], or allow it with insecure = true`
+	const open = `is open to other machines; add a token under [server.tokens], ` +
+		`or set client_ca under [server.tls], or allow it with insecure = true`
 	tests := []struct {
 		listen string
 		open   bool
@@ -239,10 +254,29 @@ func TestListen(t *testing.T) {
 		if tt.open != (err != nil) || err != nil && !strings.Contains(err.Error(), open) {
 			t.Errorf("listen = %q: %v", tt.listen, err)
 		}
-		for _, allowed := range []string{"insecure = true", "tokens.alice = 'alice-secret'"} {
+		for _, allowed := range []string{
+			"insecure = true", "tokens.alice = 'alice-secret'", "tls = { cert = 'c', key = 'k', client_ca = 'a' }",
+		} {
 			if _, err := config.Parse("foreman.toml", []byte(text+allowed), environ()); err != nil {
 				t.Errorf("listen = %q with %s: %v", tt.listen, allowed, err)
 			}
+		}
+		for _, noLock := range []string{"insecure = false", "tokens = {}", "tls = { cert = 'c', key = 'k' }"} {
+			if _, err := config.Parse("foreman.toml", []byte(text+noLock), environ()); tt.open != (err != nil) {
+				t.Errorf("listen = %q with %s: %v", tt.listen, noLock, err)
+			}
+		}
+	}
+}
+
+func TestAllowedOrigins(t *testing.T) {
+	for _, origin := range []string{
+		"https://app.example", "http://localhost:3000", "http://[::1]:3000", "http://192.168.1.5", "https://app.example:80",
+		"app://obsidian.md", "chrome-extension://abcdefghijklmnop",
+	} {
+		c, err := config.Parse("foreman.toml", []byte("server.allowed_origins = ['"+origin+"']"), environ())
+		if err != nil || !slices.Equal(c.Server.AllowedOrigins, []string{origin}) {
+			t.Errorf("%s: %q, %v", origin, c.Server.AllowedOrigins, err)
 		}
 	}
 }
@@ -329,9 +363,12 @@ func TestSetListenObeysTheRulesOfTheFile(t *testing.T) {
 			t.Errorf("SetListen(%q): %q, %v", address, server.Listen, err)
 		}
 	}
-	open := loopback
-	open.Insecure = true
-	if err := open.SetListen("0.0.0.0:1"); err != nil {
-		t.Errorf("insecure: %v", err)
+	insecure, certified := loopback, loopback
+	insecure.Insecure = true
+	certified.TLS.ClientCA = "/callers.crt"
+	for how, server := range map[string]config.Server{"insecure": insecure, "client_ca": certified} {
+		if err := server.SetListen("0.0.0.0:1"); err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
 	}
 }

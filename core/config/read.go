@@ -38,6 +38,8 @@ func (r *reader) config() Config {
 	r.server(root.table("server"), &c.Server)
 	r.target(root.table("target"), &c.Target)
 	r.poll(root.table("poll"), &c.Poll)
+	r.admission(root.table("admission"), &c.Admission)
+	r.retry(root.table("retry"), &c.Retry)
 	r.log(root.table("log"), &c.Log)
 	r.plugins(root.table("plugins"), &c.Plugins)
 	root.done()
@@ -49,9 +51,12 @@ func (r *reader) server(t *table, s *Server) {
 	set(t, "state_dir", &s.StateDir, r.path)
 	set(t, "openai", &s.OpenAI, flag)
 	set(t, "management", &s.Management, flag)
-	set(t, "allowed_hosts", &s.AllowedHosts, hostNames)
+	set(t, "allowed_hosts", &s.AllowedHosts, listOf("foreman.lan", allowedHost))
+	set(t, "allowed_origins", &s.AllowedOrigins, listOf("https://app.example", origin))
 	set(t, "max_body", &s.MaxBody, size(1<<10))
+	set(t, "max_connections", &s.MaxConnections, count(1))
 	set(t, "insecure", &s.Insecure, flag)
+	r.tls(t.table("tls"), &s.TLS)
 	tokens := t.table("tokens")
 	for name := range tokens.values {
 		var token Secret
@@ -61,6 +66,13 @@ func (r *reader) server(t *table, s *Server) {
 		}
 		s.Tokens[name] = token
 	}
+	t.done()
+}
+
+func (r *reader) tls(t *table, files *TLS) {
+	set(t, "cert", &files.Cert, r.path)
+	set(t, "key", &files.Key, r.path)
+	set(t, "client_ca", &files.ClientCA, r.path)
 	t.done()
 }
 
@@ -82,6 +94,16 @@ func (r *reader) poll(t *table, p *Poll) {
 	set(t, "down_interval", &p.DownInterval, duration(100*time.Millisecond))
 	set(t, "fall", &p.Fall, count(1))
 	set(t, "rise", &p.Rise, count(1))
+	t.done()
+}
+
+func (r *reader) admission(t *table, a *Admission) {
+	set(t, "allow", &a.Allow, listOf("alias-*", pattern))
+	t.done()
+}
+
+func (r *reader) retry(t *table, retry *Retry) {
+	set(t, "max_wait", &retry.MaxWait, duration(0))
 	t.done()
 }
 
@@ -144,6 +166,9 @@ var sha256Hex = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
 func (r *reader) checkTogether(c Config) {
 	if err := c.Server.checkOpen(); err != nil {
 		r.doc.fail([]string{"server", "listen"}, err)
+	}
+	if files := c.Server.TLS; files != (TLS{}) && (files.Cert == "" || files.Key == "") {
+		r.doc.fail([]string{"server", "tls"}, errors.New("needs both cert and key"))
 	}
 	if c.Server.StateDir == "" {
 		r.doc.fail([]string{"server", "state_dir"},

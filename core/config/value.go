@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -161,23 +162,55 @@ func listen(v any) (string, error) {
 	return s, nil
 }
 
-func hostNames(v any) ([]string, error) {
-	list, ok := v.([]any)
-	if !ok {
-		return nil, fmt.Errorf(`must be a list such as ["foreman.lan"], not %s`, kind(v))
-	}
-	var names []string
-	for _, entry := range list {
-		s, err := text(entry)
-		if err != nil {
-			return nil, fmt.Errorf("an entry %w", err)
+// listOf takes a list of strings, each of which one checks and may rewrite.
+func listOf(example string, one func(string) (string, error)) func(any) ([]string, error) {
+	return func(v any) ([]string, error) {
+		list, ok := v.([]any)
+		if !ok {
+			return nil, fmt.Errorf(`must be a list such as [%q], not %s`, example, kind(v))
 		}
-		if !isHost(s) {
-			return nil, fmt.Errorf(`%q isn't a host name; write it like "foreman.lan", without scheme or port`, s)
+		var read []string
+		for _, entry := range list {
+			s, err := text(entry)
+			if err != nil {
+				return nil, fmt.Errorf("an entry %w", err)
+			}
+			if s, err = one(s); err != nil {
+				return nil, err
+			}
+			read = append(read, s)
 		}
-		names = append(names, strings.ToLower(s))
+		return read, nil
 	}
-	return names, nil
+}
+
+func allowedHost(s string) (string, error) {
+	if !isHost(s) {
+		return "", fmt.Errorf(`%q isn't a host name; write it like "foreman.lan", without scheme or port`, s)
+	}
+	return strings.ToLower(s), nil
+}
+
+// origin takes what a browser sends as Origin, byte for byte: it is compared
+// as text.
+func origin(s string) (string, error) {
+	if s == "*" {
+		return "", errors.New(`"*" would let in every web page; list those that you trust, like "https://app.example"`)
+	}
+	u, err := url.Parse(s)
+	standard := map[string]string{"http": "80", "https": "443"}
+	if err != nil || u.Scheme == "" || !isHost(strings.Trim(u.Hostname(), "[]")) || !isPort(u.Port()) || strings.HasSuffix(u.Host, ":") ||
+		s != strings.ToLower(u.Scheme+"://"+u.Host) || u.Port() != "" && u.Port() == standard[u.Scheme] {
+		return "", fmt.Errorf(`%q isn't an origin as browsers write it; write it like "https://app.example" or "http://localhost:3000"`, s)
+	}
+	return s, nil
+}
+
+func pattern(s string) (string, error) {
+	if _, err := path.Match(s, ""); err != nil || s == "" {
+		return "", fmt.Errorf(`%q isn't a pattern; write it like "alias-*"`, s)
+	}
+	return s, nil
 }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`)

@@ -24,6 +24,7 @@ import (
 // Daemon is foreman serve.
 type Daemon struct {
 	listener net.Listener
+	scheme   string // of what it serves
 	slot     *host.Slot
 	poller   *inventory.Poller
 	state    *inventory.State
@@ -38,12 +39,13 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", cfg.Server.Listen)
+	listener, scheme, err := listen(cfg.Server, log)
 	if err != nil {
-		return nil, fmt.Errorf("can't listen on server.listen: %w", err)
+		return nil, err
 	}
 	d := &Daemon{
 		listener: listener,
+		scheme:   scheme,
 		slot:     host.NewSlot(spec, settings(cfg), log),
 		state:    inventory.NewState(cfg.Server.StateDir, cfg.Target.Backend, cfg.Target.URL, log),
 		log:      log,
@@ -61,14 +63,20 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Daemon, error) {
 	d.server = api.New(d.poller, api.Options{
 		Version: version, OpenAI: cfg.Server.OpenAI, Management: cfg.Server.Management,
 		MaxBody: int64(cfg.Server.MaxBody), AllowedHosts: cfg.Server.AllowedHosts, Tokens: tokens,
-		PollInterval: cfg.Poll.Interval, Upstream: d.slot.Upstream,
-		Plugins: func() []core.PluginStatus { return []core.PluginStatus{d.slot.Status()} },
+		Origins: cfg.Server.AllowedOrigins, Connections: cfg.Server.MaxConnections,
+		PollInterval: cfg.Poll.Interval, Allow: cfg.Admission.Allow, RetryMaxWait: cfg.Retry.MaxWait,
+		Upstream: d.slot.Upstream,
+		Probe:    func(ctx context.Context) error { _, err := d.slot.Probe(ctx); return err },
+		Plugins:  func() []core.PluginStatus { return []core.PluginStatus{d.slot.Status()} },
 	}, log)
 	return d, nil
 }
 
 // Addr is what the daemon listens on.
 func (d *Daemon) Addr() net.Addr { return d.listener.Addr() }
+
+// URL is where the daemon is reached.
+func (d *Daemon) URL() string { return d.scheme + "://" + d.Addr().String() }
 
 // Run serves until ctx ends, and returns within five seconds of that with no
 // process left behind.
@@ -87,7 +95,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		failed <- err
 		return err
 	})
-	d.log.Info("foreman serves", "address", "http://"+d.Addr().String())
+	d.log.Info("foreman serves", "address", d.URL())
 	select {
 	case <-ctx.Done():
 		d.log.Info("foreman stops")

@@ -57,7 +57,14 @@ func configFor(t *testing.T, url string) config.Config {
 // run runs a daemon, and returns a client of it and what stops it.
 func run(t *testing.T, cfg config.Config) (*api.Client, func()) {
 	t.Helper()
-	d, err := daemon.New(cfg, "v1.2.3", slog.New(slog.DiscardHandler))
+	d, stop := serve(t, cfg, slog.New(slog.DiscardHandler))
+	return api.NewClient(d.Addr().String(), ""), stop
+}
+
+// serve runs a daemon, and returns it and what stops it.
+func serve(t *testing.T, cfg config.Config, log *slog.Logger) (*daemon.Daemon, func()) {
+	t.Helper()
+	d, err := daemon.New(cfg, "v1.2.3", log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +83,7 @@ func run(t *testing.T, cfg config.Config) (*api.Client, func()) {
 			t.Fatal("the daemon didn't stop within 5 s")
 		}
 	}
-	return api.NewClient(d.Addr().String(), ""), stop
+	return d, stop
 }
 
 func TestAnswersForItsTargetAndAcrossARestart(t *testing.T) {

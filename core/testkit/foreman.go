@@ -35,15 +35,18 @@ type Foreman struct {
 	t     testing.TB
 	bin   string
 	dir   string
+	more  []string // of the environment
 	run   *process // the daemon; nil until started
 	alive *Witness // of the daemon and all that it starts
 }
 
 // Settings are the part of a config that a test may care for.
 type Settings struct {
-	Target string // its URL
-	Server string // more lines of [server]
-	Poll   string // the lines of [poll]
+	Target string   // its URL
+	Server string   // more lines of [server]
+	Poll   string   // the lines of [poll]
+	Retry  string   // the lines of [retry]
+	Env    []string // what foreman sees besides, as NAME=VALUE
 }
 
 // NewForeman writes the config for the executable bin. Daemon and plugin end
@@ -59,10 +62,10 @@ func NewForeman(t testing.TB, bin string, settings Settings) *Foreman {
 	f := &Foreman{
 		URL:    "http://" + listen,
 		Config: filepath.Join(dir, "foreman.toml"), StateDir: filepath.Join(dir, "state"), SocketDir: sockets,
-		t: t, bin: bin, dir: dir,
+		t: t, bin: bin, dir: dir, more: settings.Env,
 	}
-	text := fmt.Sprintf("[server]\nlisten = %q\nstate_dir = %q\n%s\n[target]\nurl = %q\n[poll]\n%s\n",
-		listen, f.StateDir, settings.Server, settings.Target, settings.Poll)
+	text := fmt.Sprintf("[server]\nlisten = %q\nstate_dir = %q\n%s\n[target]\nurl = %q\n[poll]\n%s\n[retry]\n%s\n",
+		listen, f.StateDir, settings.Server, settings.Target, settings.Poll, settings.Retry)
 	if err := os.WriteFile(f.Config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -214,9 +217,9 @@ func (f *Foreman) Run(args ...string) Result {
 func (f *Foreman) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, f.bin, args...)
 	cmd.Dir = f.dir
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + f.dir, "TMPDIR=" + f.SocketDir, "FOREMAN_CONFIG=" + f.Config,
-	}
+	}, f.more...)
 	return cmd
 }
 

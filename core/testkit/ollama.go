@@ -151,13 +151,15 @@ func (o *Ollama) cleanup() {
 	}
 }
 
-// environment is all that ollama sees: nothing of the user's own Ollama.
+// environment is all that ollama sees: nothing of the user's own Ollama. A
+// model answers one request at a time, so that a second one waits for it.
 func (o *Ollama) environment(more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + o.dir,
 		"OLLAMA_MODELS=" + filepath.Join(o.dir, "models"),
 		"OLLAMA_NO_CLOUD=1",
+		"OLLAMA_NUM_PARALLEL=1",
 	}, more...)
 }
 

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// crowdedEvery is how often at most the log says that callers are sent away.
+const crowdedEvery = time.Minute
+
+// A crowd bounds how many connections there are. One that comes when all are
+// taken gets the place of the one that has waited longest without a whole
+// request header: those who only hold connections can't keep others out. If
+// all the others are at work, it is closed.
+type crowd struct {
+	most int
+	log  *slog.Logger
+
+	mu    sync.Mutex
+	since map[net.Conn]time.Time // when it began to wait, zero while at work
+	told  time.Time
+}
+
+func newCrowd(most int, log *slog.Logger) *crowd {
+	return &crowd{most: most, log: log, since: make(map[net.Conn]time.Time)}
+}
+
+// watch is the server's [http.Server.ConnState]. A connection that was made
+// to leave isn't known any more when it says so itself.
+func (c *crowd) watch(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, known := c.since[conn]
+	switch {
+	case state == http.StateNew:
+		if len(c.since) >= c.most && !c.makeRoom() {
+			leave(conn)
+			return
+		}
+		c.since[conn] = time.Now()
+	case !known:
+	case state == http.StateActive:
+		c.since[conn] = time.Time{}
+	case state == http.StateIdle:
+		c.since[conn] = time.Now()
+	default: // closed
+		delete(c.since, conn)
+	}
+}
+
+// makeRoom closes the connection that has waited longest, and reports whether
+// there was one.
+func (c *crowd) makeRoom() bool {
+	var longest net.Conn
+	for conn, since := range c.since {
+		if !since.IsZero() && (longest == nil || since.Before(c.since[longest])) {
+			longest = conn
+		}
+	}
+	if longest == nil {
+		if now := time.Now(); now.Sub(c.told) >= crowdedEvery {
+			c.told = now
+			c.log.Warn("all connections are at work: new ones are closed", "max_connections", c.most)
+		}
+		return false
+	}
+	delete(c.since, longest)
+	leave(longest)
+	return true
+}
+
+// leave closes conn without a farewell, which a peer who doesn't read would
+// hold up.
+func leave(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close()
+}

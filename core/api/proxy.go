@@ -1,0 +1,189 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+const (
+	firstPause = 200 * time.Millisecond // before a second attempt
+	mostPause  = 2 * time.Second
+	// copyBuffer is held by each open stream. What fills it leaves in one
+	// write, since net/http adds a chunk's frame in a buffer of 4 KiB.
+	copyBuffer = 4<<10 - 16
+)
+
+// inference passes a request to the target and the target's bytes back,
+// piece by piece. The body is read whole first: it names the model, and
+// net/http cuts some streams that begin while the request is still being read
+// (golang/go#40747).
+//
+//	read ──► admit ──► attempt ──first byte──► relay, until either side ends
+//	                    │   ▲
+//	                    └───┘ away: again, while the caller waits, up to retry.max_wait
+func (s *Server) inference(w http.ResponseWriter, r *http.Request) error {
+	body, err := s.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	name, err := modelOf(body, "model")
+	if err != nil {
+		return err
+	}
+	if err := s.admission.admit(r.Context(), name); err != nil {
+		return err
+	}
+	x, err := s.reach(r, body)
+	if err != nil {
+		return err
+	}
+	defer x.end()
+	if x.resp.StatusCode/100 == 3 { // no transport follows it, and a caller shouldn't
+		return &core.Fault{Reason: core.ReasonRedirect, Detail: "the target answered a redirect"}
+	}
+	if changesResidency(body, name, s.inventory.Snapshot()) {
+		s.residencyChanged() // it is loaded by now
+		defer s.residencyChanged()
+	}
+	return x.relay(w)
+}
+
+// residencyChanged has the target looked at, and the next caller of /api/ps
+// wait for that: the stock client's ps follows its stop at once.
+func (s *Server) residencyChanged() {
+	now := time.Now()
+	s.changed.Store(&now)
+	s.inventory.Nudge()
+}
+
+// changesResidency reports whether the request loads or unloads a model, as
+// far as one can tell.
+func changesResidency(body []byte, name string, snapshot *core.Snapshot) bool {
+	if bytes.Contains(body, []byte(`"keep_alive"`)) || snapshot.Residency == nil {
+		return true
+	}
+	asked, err := core.ParseModelName(name)
+	if err != nil {
+		return false
+	}
+	for _, r := range snapshot.Residency.Models {
+		if resident, err := core.ParseModelName(r.Name); err == nil && resident == asked {
+			return false
+		}
+	}
+	return true
+}
+
+// reach attempts the request until the target begins to answer. While it is
+// away that is retried: this is the only retry that native clients have.
+func (s *Server) reach(r *http.Request, body []byte) (*exchange, error) {
+	began := time.Now()
+	x, err := s.attempt(r, body)
+	if err == nil {
+		return x, nil
+	}
+	// A model may have been loading for minutes before the target went away.
+	over := s.pulse.lastAfter(began).Add(s.opts.RetryMaxWait)
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = firstPause, mostPause
+	for err != nil && r.Context().Err() == nil && !errors.Is(err, errSilent) {
+		s.inventory.Nudge()
+		wait := pause.NextBackOff()
+		if time.Now().Add(wait).After(over) {
+			break
+		}
+		select {
+		case <-time.After(wait):
+			x, err = s.attempt(r, body)
+		case <-r.Context().Done():
+			err = r.Context().Err()
+		}
+	}
+	return x, err
+}
+
+// attempt sends the request once and returns when the target begins to
+// answer. Its error is a [*core.Fault], [core.ErrUnavailable] or the caller's
+// own.
+func (s *Server) attempt(r *http.Request, body []byte) (*exchange, error) {
+	upstream, err := s.opts.Upstream()
+	if err != nil {
+		return nil, err
+	}
+	url := upstream.URL + r.URL.EscapedPath()
+	if r.URL.RawQuery != "" {
+		url += "?" + r.URL.RawQuery
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	req, err := http.NewRequestWithContext(ctx, r.Method, url, bytes.NewReader(body))
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	req.Header = forwarded(r.Header)
+	for name, values := range upstream.Header {
+		req.Header[name] = values
+	}
+	x := &exchange{vigil: vigil{pulse: s.pulse, ctx: ctx, cancel: cancel}}
+	x.vigil.begin()
+	x.resp, err = s.target.transport.RoundTrip(req) // its error is the cause, if ctx has ended
+	if err != nil {
+		x.end()
+		return nil, unreachable(err)
+	}
+	x.vigil.heard()
+	return x, nil
+}
+
+// An exchange is a request that the target has begun to answer.
+type exchange struct {
+	vigil vigil
+	resp  *http.Response // nil if it never began
+}
+
+func (x *exchange) end() {
+	x.vigil.end()
+	if x.resp != nil {
+		_ = x.resp.Body.Close()
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
+// relay writes the answer as it comes. A target that breaks off breaks the
+// caller's stream too: it mustn't look like a clean end.
+func (x *exchange) relay(w http.ResponseWriter) error {
+	streamed := x.resp.ContentLength < 0
+	answered(w.Header(), x.resp.Header, streamed)
+	w.WriteHeader(x.resp.StatusCode)
+	flusher := http.NewResponseController(w)
+	buf := buffers.Get().(*[copyBuffer]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := x.resp.Body.Read(buf[:])
+		x.vigil.heard()
+		if n > 0 {
+			if _, gone := w.Write(buf[:n]); gone != nil {
+				return nil // the caller has left; end cancels the target's work
+			}
+			if streamed && flusher.Flush() != nil {
+				return nil
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
