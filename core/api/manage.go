@@ -20,8 +20,7 @@ var blobPath = regexp.MustCompile(`^` + blobPrefix + `sha256[:-][0-9a-f]{64}$`)
 // owner allows that.
 func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 	if !s.opts.Management {
-		return errorf(http.StatusForbidden,
-			"foreman doesn't manage models here: run this on the target itself, or set server.management = true in foreman's config")
+		return s.denied(w, r)
 	}
 	if strings.HasPrefix(r.URL.Path, blobPrefix) {
 		if !blobPath.MatchString(r.URL.Path) {
@@ -66,4 +65,31 @@ func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 	}
 	proxy.ServeHTTP(w, r)
 	return nil
+}
+
+// denied says what to do instead. The stock client pulls whatever it can't
+// show, and its user sees only this of a misspelt name.
+func (s *Server) denied(w http.ResponseWriter, r *http.Request) error {
+	const sentence = "foreman doesn't manage models here: run this on the target itself, or set server.management = true in foreman's config"
+	if r.URL.Path == "/api/pull" {
+		if missing := s.missingIn(w, r); missing != "" {
+			return errorf(http.StatusForbidden, "%s (%s)", missing, sentence)
+		}
+	}
+	return errorf(http.StatusForbidden, sentence)
+}
+
+// missingIn is a sentence about the model that the body names, or "" if it is
+// installed, or who knows.
+func (s *Server) missingIn(w http.ResponseWriter, r *http.Request) string {
+	body, err := s.readBody(w, r)
+	if err != nil {
+		return ""
+	}
+	snapshot := s.inventory.Snapshot()
+	name, err := modelOf(body, "model", "name")
+	if _, ok := installed(snapshot, meanings(name)); err != nil || ok || snapshot.Inventory == nil {
+		return ""
+	}
+	return NotFound(name, snapshot.Inventory.Near(name))
 }

@@ -28,7 +28,7 @@ var management = []string{
 }
 
 func TestManagementIsOffUnlessAllowed(t *testing.T) {
-	f := start(t, found(), nil)
+	f := start(t, found(core.Model{Name: "tiny:latest", Raw: []byte(`{}`)}), nil)
 	for _, request := range append(slices.Clone(management), "POST /api/blobs/anything/../else") {
 		method, path, _ := strings.Cut(request, " ")
 		got := f.do(method, path, `{"model":"tiny"}`)
@@ -42,6 +42,15 @@ func TestManagementIsOffUnlessAllowed(t *testing.T) {
 	}
 	if rechecks, nudges := f.asked(); rechecks+nudges != 0 {
 		t.Error("a refused request made foreman look at the target")
+	}
+}
+
+func TestDeniedPullOfAMissingModelSaysWhatMayBeMeant(t *testing.T) {
+	f := start(t, found(core.Model{Name: "tiny:latest", Raw: []byte(`{}`)}), nil)
+	got := f.do("POST", "/api/pull", `{"name":"tinny"}`)
+	if said := got.native(t); got.status != 403 ||
+		!strings.HasPrefix(said, "model 'tinny' not found; did you mean 'tiny:latest'") || !strings.Contains(said, "foreman doesn't manage models here") {
+		t.Errorf("%d %s", got.status, said)
 	}
 }
 

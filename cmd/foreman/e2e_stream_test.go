@@ -1,0 +1,323 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core/testkit"
+	"github.com/seed-af7fee88/foreman/plugins/sim"
+)
+
+// numberHeader says which request it is, to the target too.
+const numberHeader = "Test-Number"
+
+// A target is a simulated Ollama that answers without delay and keeps what it
+// has sent. It has the model llama3.2.
+type target struct {
+	*sim.Server
+	URL string
+
+	mu   sync.Mutex
+	sent map[string]*bytes.Buffer // the last answer to each request, by its number
+}
+
+func newTarget(t *testing.T) *target {
+	t.Helper()
+	ollamaBin(t) // these are end-to-end tests, which run with the others
+	tg := &target{Server: sim.New(sim.Options{Instant: true}), sent: make(map[string]*bytes.Buffer)}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if number := r.Header.Get(numberHeader); number != "" {
+			answerEarly(w)
+			w = &recorder{ResponseWriter: w, target: tg, answer: tg.begin(number)}
+		}
+		tg.Handler().ServeHTTP(w, r)
+	}))
+	tg.URL = front.URL
+	t.Cleanup(func() {
+		front.CloseClientConnections()
+		tg.Close()
+		front.Close()
+	})
+	return tg
+}
+
+// answerEarly begins the answer while the request's body is still on its way,
+// which is when net/http cuts streams (golang/go#40747).
+func answerEarly(w http.ResponseWriter) {
+	control := http.NewResponseController(w)
+	_ = control.EnableFullDuplex()
+	_ = control.Flush()
+}
+
+func (tg *target) begin(number string) *bytes.Buffer {
+	tg.mu.Lock()
+	defer tg.mu.Unlock()
+	answer := new(bytes.Buffer)
+	tg.sent[number] = answer
+	return answer
+}
+
+// answer is what it has sent for a request, the last time that it got it.
+func (tg *target) answer(number string) []byte {
+	tg.mu.Lock()
+	defer tg.mu.Unlock()
+	if answer := tg.sent[number]; answer != nil {
+		return bytes.Clone(answer.Bytes())
+	}
+	return nil
+}
+
+// pauseOnce has the next answer of path be a first part, silence until goOn
+// is closed, and a second part. Closed are arrived once the request is there,
+// and left once its caller isn't.
+func (tg *target) pauseOnce(path, first, second string) (arrived <-chan struct{}, goOn chan<- struct{}, left <-chan struct{}) {
+	came, gate, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	tg.FailNext(path, 1, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // before that net/http doesn't notice a caller that leaves
+		if first != "" {
+			fmt.Fprint(w, first)
+			_ = http.NewResponseController(w).Flush()
+		}
+		close(came)
+		select {
+		case <-gate:
+			fmt.Fprint(w, second)
+		case <-r.Context().Done():
+			close(gone)
+		}
+	})
+	return came, gate, gone
+}
+
+// A recorder keeps what it passes on.
+type recorder struct {
+	http.ResponseWriter
+	target *target
+	answer *bytes.Buffer
+}
+
+// Unwrap lets an http.ResponseController flush.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.target.mu.Lock()
+	r.answer.Write(p)
+	r.target.mu.Unlock()
+	return r.ResponseWriter.Write(p)
+}
+
+// asked are requests for a stream, by their number.
+func asked(number int) (path, body string) {
+	prompt := "why"
+	if number%16 == 0 { // more than comes with the header
+		prompt = strings.Repeat("why ", 25_000)
+	}
+	if number%2 == 0 {
+		return "/api/chat", fmt.Sprintf(`{"model":"llama3.2","messages":[{"role":"user","content":%q}]}`, prompt)
+	}
+	return "/v1/completions", fmt.Sprintf(`{"model":"llama3.2","prompt":%q,"stream":true}`, prompt)
+}
+
+// callers are clients that hold at most so many connections.
+func callers(t *testing.T, connections int) *http.Client {
+	transport := &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// post returns what came of an answer, and what ended it early.
+func post(ctx context.Context, client *http.Client, url, body, number string) (testkit.Answer, error) {
+	// Of unknown length it goes out in chunks, and its end comes after it.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, struct{ io.Reader }{strings.NewReader(body)})
+	if err != nil {
+		return testkit.Answer{}, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(numberHeader, number)
+	resp, err := client.Do(req)
+	if err != nil {
+		return testkit.Answer{}, err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	return testkit.Answer{Status: resp.StatusCode, Header: resp.Header, Body: got}, err
+}
+
+// mustStream sends that many requests for a stream over so many connections.
+// Each answer has to be what the target sent for it, to its last byte.
+func mustStream(t *testing.T, f *testkit.Foreman, tg *target, requests, connections int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	client := callers(t, connections)
+	numbers, results := make(chan int), make(chan error, requests)
+	for range connections {
+		go func() {
+			for number := range numbers {
+				path, body := asked(number)
+				results <- streamed(ctx, client, f.URL+path, body, strconv.Itoa(number), tg)
+			}
+		}()
+	}
+	began := time.Now()
+	for number := range requests {
+		numbers <- number
+	}
+	close(numbers)
+	var failures []error
+	for range requests {
+		if err := <-results; err != nil {
+			failures = append(failures, err)
+		}
+	}
+	if len(failures) > 0 {
+		t.Errorf("%d streams of %d: %v", len(failures), requests, errors.Join(failures[:min(3, len(failures))]...))
+	}
+	t.Logf("%d streams over %d connections in %v", requests, connections, time.Since(began))
+}
+
+func streamed(ctx context.Context, client *http.Client, url, body, number string, tg *target) error {
+	got, err := post(ctx, client, url, body, number)
+	want := tg.answer(number)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s number %s breaks off after %d bytes of %d: %w", url, number, len(got.Body), len(want), err)
+	case got.Status != http.StatusOK || len(got.Body) == 0:
+		return fmt.Errorf("%s number %s: status %d %s", url, number, got.Status, got.Body)
+	case !bytes.Equal(want, got.Body):
+		return fmt.Errorf("%s number %s: the target sent\n%s\nand this came\n%s", url, number, want, got.Body)
+	}
+	return nil
+}
+
+// TestE2EStreamsAreWhole needs more than one core: on one, net/http doesn't
+// cut streams that it cuts on two (golang/go#40747).
+func TestE2EStreamsAreWhole(t *testing.T) {
+	for name, env := range map[string][]string{"on two cores": {"GOMAXPROCS=2"}, "on all cores": nil} {
+		t.Run(name, func(t *testing.T) {
+			tg := newTarget(t)
+			f := serveFor(t, testkit.Settings{Target: tg.URL, Poll: fastPoll, Env: env})
+			mustStream(t, f, tg, 3200, 32)
+		})
+	}
+}
+
+// A stream is an answer that has begun.
+type stream struct {
+	t     *testing.T
+	body  io.ReadCloser
+	leave context.CancelFunc
+}
+
+// begin asks for a stream, and returns once its first bytes have come.
+func begin(t *testing.T, url, path, body string) *stream {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	watchdog := time.AfterFunc(time.Minute, cancel)
+	t.Cleanup(func() { watchdog.Stop() })
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stream{t: t, body: resp.Body, leave: cancel}
+	t.Cleanup(func() { resp.Body.Close() })
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(resp.Body)
+		t.Fatalf("%s: status %d %s", path, resp.StatusCode, text)
+	}
+	s.more(1)
+	return s
+}
+
+// more reads at least so many bytes.
+func (s *stream) more(bytes int) {
+	s.t.Helper()
+	if _, err := io.ReadFull(s.body, make([]byte, bytes)); err != nil {
+		s.t.Fatalf("the stream ends: %v", err)
+	}
+}
+
+// mustBreak waits for an end that the caller can't take for a good one.
+func (s *stream) mustBreak(within time.Duration) {
+	s.t.Helper()
+	began := time.Now()
+	_, err := io.Copy(io.Discard, s.body)
+	if took := time.Since(began); err == nil || errors.Is(err, context.Canceled) || took > within {
+		s.t.Errorf("the stream ends after %v with %v; want it broken within %v", took, err, within)
+	} else {
+		s.t.Logf("the stream breaks after %v: %v", took, err)
+	}
+}
+
+// A pending is a request whose answer is awaited elsewhere.
+type pending struct {
+	t      *testing.T
+	result chan result
+	leave  context.CancelFunc
+}
+
+type result struct {
+	answer testkit.Answer
+	err    error
+	after  time.Duration
+}
+
+// send returns once the request has been sent.
+func send(t *testing.T, url, body, number string) *pending {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	written := make(chan struct{}, 1)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { written <- struct{}{} },
+	})
+	p := &pending{t: t, result: make(chan result, 1), leave: cancel}
+	client := callers(t, 1)
+	go func() {
+		began := time.Now()
+		answer, err := post(ctx, client, url, body, number)
+		p.result <- result{answer, err, time.Since(began)}
+	}()
+	select {
+	case <-written:
+	case <-ctx.Done():
+		t.Fatalf("%s takes no request", url)
+	}
+	return p
+}
+
+// waits tells whether there is no answer yet.
+func (p *pending) waits() bool { return len(p.result) == 0 }
+
+// mustAnswer waits for the answer.
+func (p *pending) mustAnswer(within time.Duration, status int) result {
+	p.t.Helper()
+	select {
+	case r := <-p.result:
+		if r.err != nil || r.answer.Status != status {
+			p.t.Fatalf("after %v: status %d %s, %v; want %d", r.after, r.answer.Status, r.answer.Body, r.err, status)
+		}
+		return r
+	case <-time.After(within):
+		p.t.Fatalf("no answer within %v", within)
+		return result{}
+	}
+}
