@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/seed-af7fee88/foreman/core/config"
 	"github.com/seed-af7fee88/foreman/core/daemon"
@@ -34,7 +35,7 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 		return usageError{err}
 	}
 	if c.Demo {
-		fmt.Fprintf(e.stderr, "foreman: a simulated Ollama; try: OLLAMA_HOST=%s ollama list, or foreman inventory\n", d.URL())
+		fmt.Fprintf(e.stderr, "foreman: a simulated Ollama; try: %s inventory, or OLLAMA_HOST=%s ollama run llama3.2\n", os.Args[0], d.URL())
 	}
 	return d.Run(ctx)
 }

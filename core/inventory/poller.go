@@ -259,7 +259,7 @@ func (p *Poller) report(before, after *core.Snapshot, look core.Look) {
 		if after.Status == core.Degraded {
 			level = slog.LevelWarn
 		}
-		p.log.Log(context.Background(), level, "target is "+string(after.Status), "was", before.Status, "url", after.URL)
+		p.log.Log(context.Background(), level, "target is "+string(after.Status), "was", before.Status)
 	}
 	if look.Fault != nil && (before.LastPoll.Fault == nil || before.LastPoll.Fault.Reason != look.Fault.Reason) {
 		p.log.Warn("poll failed", "reason", look.Fault.Reason, "error", look.Fault.Detail, "failures", after.Failures)
