@@ -39,7 +39,7 @@ func measureCommands(ctx context.Context, b *bench) ([]figure, error) {
 }
 
 func withDaemon(ctx context.Context, b *bench, curl string, models int) ([]figure, error) {
-	d, err := startDaemon(ctx, b, models)
+	d, err := startDaemon(ctx, b, b.targetOf(models))
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func withDaemon(ctx context.Context, b *bench, curl string, models int) ([]figur
 // withoutDaemon measures both ways to get there: told to ask the target, and
 // finding no daemon.
 func withoutDaemon(ctx context.Context, b *bench, curl string, models int) ([]figure, error) {
-	s, err := newSetup(b, models)
+	s, err := newSetup(b, b.targetOf(models))
 	if err != nil {
 		return nil, err
 	}

@@ -22,9 +22,9 @@ type setup struct {
 	listen string
 }
 
-// newSetup is one in front of the target of that many models. Its config
-// leaves all else as it is by default.
-func newSetup(b *bench, models int) (*setup, error) {
+// newSetup is one in front of the target at that URL. Its config leaves all
+// else as it is by default.
+func newSetup(b *bench, target string) (*setup, error) {
 	home, err := os.MkdirTemp(b.dir, "home-")
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func newSetup(b *bench, models int) (*setup, error) {
 	if err := listener.Close(); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("[server]\nlisten = %q\n[target]\nurl = %q\n", s.listen, b.targetOf(models))
+	text := fmt.Sprintf("[server]\nlisten = %q\n[target]\nurl = %q\n", s.listen, target)
 	return s, os.WriteFile(s.config, []byte(text), 0o600)
 }
 
@@ -56,9 +56,9 @@ type daemon struct {
 	*setup
 }
 
-// startDaemon returns once foreman serves an inventory of that many models.
-func startDaemon(ctx context.Context, b *bench, models int) (*daemon, error) {
-	s, err := newSetup(b, models)
+// startDaemon returns once foreman serves the inventory of the target.
+func startDaemon(ctx context.Context, b *bench, target string) (*daemon, error) {
+	s, err := newSetup(b, target)
 	if err != nil {
 		return nil, err
 	}

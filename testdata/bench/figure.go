@@ -35,7 +35,12 @@ func (r rate) String() string { return humanize.Comma(int64(r)) + "/s" }
 // size is in bytes.
 type size int64
 
-func (s size) String() string { return fmt.Sprintf("%.1f MB", float64(s)/1e6) }
+func (s size) String() string {
+	if s < 1e6 {
+		return fmt.Sprintf("%.1f kB", float64(s)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(s)/1e6)
+}
 
 // percent is a share of one core, in percent.
 type percent float64

@@ -26,7 +26,7 @@ func startIdle(ctx context.Context, b *bench, wanted bool) (*idle, error) {
 	if !wanted || !hasProc() {
 		return &idle{daemon: new(daemon)}, nil
 	}
-	d, err := startDaemon(ctx, b, idleModels)
+	d, err := startDaemon(ctx, b, b.targetOf(idleModels))
 	if err != nil {
 		return nil, err
 	}

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -37,7 +31,7 @@ func measureLists(ctx context.Context, b *bench) ([]figure, error) {
 }
 
 func measureListsOf(ctx context.Context, b *bench, models int) ([]figure, error) {
-	d, err := startDaemon(ctx, b, models)
+	d, err := startDaemon(ctx, b, b.targetOf(models))
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +43,7 @@ func measureListsOf(ctx context.Context, b *bench, models int) ([]figure, error)
 	defer bare.stop()
 	var figures []figure
 	for _, path := range listPaths {
-		c, err := interleaved(ctx, listRounds, perRequest(d.url()+path), perRequest(bare.url+path))
+		c, err := interleaved(ctx, listRounds, perRequest(get(d.url()+path)), perRequest(get(bare.url+path)))
 		if err != nil {
 			return figures, err
 		}
@@ -79,86 +73,34 @@ func serveBare(ctx context.Context, args []string) error {
 
 // perRequest measures for a short while how long it takes from one answer to
 // the next, on connections that stay open until the next time.
-func perRequest(address string) func() (time.Duration, error) {
-	var conns []*conn
-	return func() (time.Duration, error) {
-		for len(conns) < clients {
-			c, err := dial(address)
-			if err != nil {
+func perRequest(r request) func() (time.Duration, error) {
+	return repeated(clients, r, listRound, (*conn).whole)
+}
+
+// repeated measures for a while how long it takes from one end of ask to the
+// next, on connections that stay open until the next time.
+func repeated(connections int, r request, round time.Duration, ask func(*conn) error) func() (time.Duration, error) {
+	var all conns
+	return func() (_ time.Duration, err error) {
+		if all == nil {
+			if all, err = dialAll(connections, r); err != nil {
 				return 0, err
 			}
-			conns = append(conns, c)
 		}
+		counts := make([]int, connections)
 		began := time.Now()
-		var all errgroup.Group
-		var counts [clients]int
-		for i, c := range conns {
-			all.Go(func() error {
-				for time.Since(began) < listRound {
-					if err := c.get(); err != nil {
-						return err
-					}
-					counts[i]++
+		err = all.each(func(i int, c *conn) error {
+			for ; time.Since(began) < round; counts[i]++ {
+				if err := ask(c); err != nil {
+					return err
 				}
-				return nil
-			})
-		}
-		err := all.Wait()
+			}
+			return nil
+		})
 		total := 0
 		for _, n := range counts {
 			total += n
 		}
-		return time.Since(began) / time.Duration(total), err
+		return time.Since(began) / time.Duration(max(1, total)), err
 	}
-}
-
-// A conn is a client that does next to nothing, so that its own cost doesn't
-// hide the server's.
-type conn struct {
-	net.Conn
-	in      *bufio.Reader
-	request []byte
-}
-
-func dial(address string) (*conn, error) {
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, err
-	}
-	c, err := net.Dial("tcp", u.Host)
-	if err != nil {
-		return nil, err
-	}
-	request := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", u.Path, u.Host)
-	return &conn{c, bufio.NewReaderSize(c, 64<<10), request}, nil
-}
-
-// get sends the request and reads a 200 to its end.
-func (c *conn) get() error {
-	if _, err := c.Write(c.request); err != nil {
-		return err
-	}
-	line, err := c.in.ReadSlice('\n')
-	if err != nil {
-		return err
-	}
-	if !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
-		return fmt.Errorf("answered %q", line)
-	}
-	length := -1
-	for len(line) > 2 {
-		if line, err = c.in.ReadSlice('\n'); err != nil {
-			return err
-		}
-		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return err
-			}
-		}
-	}
-	if length < 0 {
-		return fmt.Errorf("no Content-Length")
-	}
-	_, err = c.in.Discard(length)
-	return err
 }

@@ -38,6 +38,9 @@ var groups = []struct {
 	{"growth", measureGrowth},
 	{"changed", measureChanged},
 	{"commands", measureCommands},
+	{"streams", measureStreams},
+	{"missing", measureMissing},
+	{"held", measureHeld},
 }
 
 func main() {
@@ -50,7 +53,7 @@ func main() {
 		}
 	}
 	foreman := flag.String("foreman", filepath.Join("bin", "foreman"), "the executable to measure")
-	run := flag.String("run", "", "measure only the groups whose name matches: lists, unchanged, growth, changed, commands, idle")
+	run := flag.String("run", "", "measure only the groups whose name matches: lists, unchanged, growth, changed, commands, streams, missing, held, idle")
 	flag.Parse()
 	only, err := regexp.Compile(*run)
 	fatal(err)

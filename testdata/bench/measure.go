@@ -18,29 +18,42 @@ type comparison struct {
 
 // interleaved measures ours and theirs in turn.
 func interleaved(ctx context.Context, rounds int, ours, theirs func() (time.Duration, error)) (comparison, error) {
-	var a, b []time.Duration
-	var ratios []float64
-	for range rounds {
-		x, err := ours()
-		if err != nil {
-			return comparison{}, err
-		}
-		y, err := theirs()
-		if err != nil {
-			return comparison{}, err
-		}
-		if err := ctx.Err(); err != nil {
-			return comparison{}, err
-		}
-		a, b, ratios = append(a, x), append(b, y), append(ratios, float64(x)/float64(y))
+	sides, err := alternate(ctx, rounds, ours, theirs)
+	if err != nil {
+		return comparison{}, err
 	}
-	return comparison{median(a), median(b), median(ratios)}, nil
+	return compare(sides[0], sides[1]), nil
 }
 
-// median sorts all.
+// alternate measures all sides in turn, and returns the rounds of each.
+func alternate(ctx context.Context, rounds int, sides ...func() (time.Duration, error)) ([][]time.Duration, error) {
+	all := make([][]time.Duration, len(sides))
+	for range rounds {
+		for i, side := range sides {
+			took, err := side()
+			if err != nil {
+				return nil, err
+			}
+			all[i] = append(all[i], took)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func compare(ours, theirs []time.Duration) comparison {
+	ratios := make([]float64, len(ours))
+	for i := range ours {
+		ratios[i] = float64(ours[i]) / float64(theirs[i])
+	}
+	return comparison{median(ours), median(theirs), median(ratios)}
+}
+
+// median leaves all as it is.
 func median[T cmp.Ordered](all []T) T {
-	slices.Sort(all)
-	return all[len(all)/2]
+	return slices.Sorted(slices.Values(all))[len(all)/2]
 }
 
 // timed measures how long f takes.

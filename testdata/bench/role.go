@@ -18,9 +18,14 @@ import (
 // word of its command line. Each says one line on stdout, and ends when its
 // stdin does: then whoever started it is gone.
 var roles = map[string]func(ctx context.Context, args []string) error{
-	"target": serveTarget,
-	"bare":   serveBare,
-	"poller": pollAndWeigh,
+	"target":  serveTarget,
+	"bare":    serveBare,
+	"poller":  pollAndWeigh,
+	"chat":    serveChat,
+	"reverse": serveReverse,
+	"splice":  serveSplice,
+	"absent":  serveAbsent,
+	"api":     serveAPI,
 }
 
 // A roleProcess is a server that says its URL.
