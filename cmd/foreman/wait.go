@@ -34,7 +34,10 @@ func try[T any](ctx context.Context, wait time.Duration, attempt func() (answer 
 	for {
 		answer, yes, err := attempt()
 		left := time.Until(over)
-		if yes || left <= 0 || ctx.Err() != nil || err != nil && !mayLearn(err) {
+		switch {
+		case !yes && ctx.Err() != nil: // whoever interrupts it wants no answer
+			return answer, ctx.Err()
+		case yes, left <= 0, err != nil && !mayLearn(err):
 			return answer, err
 		}
 		timer := time.NewTimer(min(tryEvery, left))
