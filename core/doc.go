@@ -6,17 +6,22 @@
 // The rooms around it each do one thing and import core, never each other:
 //
 //	cmd/foreman ──► core/daemon ──► core/inventory      one goroutine publishes snapshots
-//	     │              ├─────────► core/api            answers HTTP from a snapshot
-//	     │              └─────────► core/plugin/host    keeps plugin processes alive
-//	     │                               │
-//	     └──► plugins/ollama, sim ──► core/plugin       the wire between the two sides
+//	  │  │  │           ├─────────► core/api            answers HTTP, passes inference on
+//	  │  │  │           ├─────────► core/config         one file, checked whole
+//	  │  │  │           └─────────► core/plugin/host    keeps plugin processes alive
+//	  │  │  │                            │
+//	  │  │  └► plugins/ollama, sim ──► core/plugin      the wire between the two sides
+//	  │  └───► core/plugin, to serve them
+//	  └──────► core/api, its client, and core/config
 //
 // One poll, walked through: the poller in core/inventory calls
 // [Backend.Models] and [Backend.Running] on a slot of core/plugin/host, which
 // carries both over gRPC to the plugin process; plugins/ollama asks the
 // target and returns models, or a [Fault] that says what is wrong. The poller
-// folds either into the next [Snapshot] and publishes it. A request loads
-// that snapshot once and writes bytes that are already encoded.
+// folds either into the next [Snapshot] and publishes it. A request for a list
+// loads that snapshot once and writes bytes that are already encoded. One for
+// inference never meets the plugin: core/api looks its model up in the
+// snapshot, and proxies it to the [Upstream] that Configure named.
 //
 // Who may import whom is a table in layers_test.go.
 package core

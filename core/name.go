@@ -59,6 +59,23 @@ func ParseModelName(s string) (ModelName, error) {
 	return n, nil
 }
 
+// Meanings are what a server may take s for, the likelier first: what it says,
+// and what it says without ":local", which Ollama strips after 0.17.4
+// (internal/modelref/modelref.go).
+func Meanings(s string) []ModelName {
+	var names []ModelName
+	if name, err := ParseModelName(s); err == nil {
+		names = append(names, name)
+	}
+	const local = ":local"
+	if i := len(s) - len(local); i > 0 && strings.EqualFold(s[i:], local) {
+		if name, err := ParseModelName(s[:i]); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Namespace is who publishes the model, "library" unless the name says.
 func (n ModelName) Namespace() string { return n.namespace }
 

@@ -4,7 +4,7 @@ import "time"
 
 // Status is what foreman believes about its target.
 //
-//	starting ──rise──► healthy ──fall failures in a row──► degraded
+//	starting ──one success──► healthy ──fall failures in a row──► degraded
 //	    └──────────────fall failures in a row─────────────────▲ │
 //	                   healthy ◄──rise successes in a row───────┘
 //
@@ -17,6 +17,10 @@ const (
 	Healthy  Status = "healthy"
 	Degraded Status = "degraded"
 )
+
+// AbsenceLasts is how long the inventory of a target that is away still shows
+// that a model is missing. Afterwards nobody can tell.
+const AbsenceLasts = time.Minute
 
 // Thresholds say how many looks in a row change a [Status].
 type Thresholds struct {

@@ -133,6 +133,6 @@ func (e *env) fail(err error) int {
 	case errors.Is(err, errCantTell), errors.Is(err, api.ErrNoDaemon), errors.Is(err, api.ErrNoInventory):
 		return exitCantTell
 	default:
-		return exitNo
+		return exitCantTell
 	}
 }

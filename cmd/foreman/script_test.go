@@ -151,6 +151,13 @@ func simCommand(ts *testscript.TestScript, neg bool, args []string) {
 	switch args[0] {
 	case "start":
 		server, err := sim.Start(w.simAddr, sim.Options{Instant: true})
+		for range 20 { // somebody else may be trying the port for a moment
+			if !errors.Is(err, syscall.EADDRINUSE) {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+			server, err = sim.Start(w.simAddr, sim.Options{Instant: true})
+		}
 		ts.Check(err)
 		w.sim = server
 	case "stop":

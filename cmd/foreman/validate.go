@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,10 +17,6 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/api"
 )
-
-// trusted is how old a list may be that nobody confirms any more, and still
-// show that a model is missing: the daemon judges its own callers so.
-const trusted = time.Minute
 
 type validateCmd struct {
 	Models []string `arg:"" optional:"" name:"model" help:"Names, as a client would write them."`
@@ -153,7 +151,7 @@ func validate(ctx context.Context, a *asker, names []wanted) (report, error) {
 		return report{}, err
 	}
 	r = report{list.origin, judge(names, list.models), time.Since(began)}
-	if !r.ok() && (r.stale || r.degraded) && time.Since(r.asOf) > trusted {
+	if !r.ok() && (r.stale || r.degraded) && time.Since(r.asOf) > core.AbsenceLasts {
 		return report{}, fmt.Errorf("%w whether '%s' is installed: the target can't be asked%s, and its list is from %s",
 			errCantTell, r.missing()[0].name, inBrackets(string(r.reason)), ago(r.asOf))
 	}
@@ -172,8 +170,8 @@ func judge(names []wanted, models []core.Model) []verdict {
 	verdicts := make([]verdict, len(names))
 	for i, w := range names {
 		verdicts[i].wanted = w
-		if name, err := core.ParseModelName(w.name); err == nil {
-			verdicts[i].installed = byName[name]
+		for _, name := range slices.Backward(core.Meanings(w.name)) { // the likeliest counts
+			verdicts[i].installed = cmp.Or(byName[name], verdicts[i].installed)
 		}
 		if verdicts[i].installed == "" {
 			verdicts[i].near = core.Near(w.name, all)

@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// noLasts is how long the inventory of a target that is away is good for
-	// saying that a model isn't there.
-	noLasts = time.Minute
 	// missLasts is how long a look that didn't find a model serves all who
 	// keep asking for it.
 	missLasts = time.Second
@@ -69,10 +66,8 @@ func (a *admission) admit(ctx context.Context, name string) error {
 // unchecked reports whether the target alone can tell: Ollama reaches models
 // in its cloud that it doesn't list, and the owner may know of others.
 func (a *admission) unchecked(name string) bool {
-	for _, suffix := range []string{":cloud", "-cloud"} {
-		if _, ok := cutSuffixFold(name, suffix); ok {
-			return true
-		}
+	if lower := strings.ToLower(name); strings.HasSuffix(lower, ":cloud") || strings.HasSuffix(lower, "-cloud") {
+		return true
 	}
 	for _, pattern := range a.allow {
 		if ok, err := path.Match(pattern, name); ok && err == nil {
@@ -82,35 +77,11 @@ func (a *admission) unchecked(name string) bool {
 	return false
 }
 
-// meanings are what the target may take name for, the likelier first: what it
-// says, and, since Ollama strips the suffix after 0.17.4
-// (internal/modelref/modelref.go), what it says without ":local". An Ollama
-// that doesn't strip it answers that itself.
-func meanings(name string) []core.ModelName {
-	var all []core.ModelName
-	if parsed, err := core.ParseModelName(name); err == nil {
-		all = append(all, parsed)
-	}
-	if base, ok := cutSuffixFold(name, ":local"); ok {
-		if parsed, err := core.ParseModelName(base); err == nil {
-			all = append(all, parsed)
-		}
-	}
-	return all
-}
-
-func cutSuffixFold(s, suffix string) (before string, found bool) {
-	if i := len(s) - len(suffix); i >= 0 && strings.EqualFold(s[i:], suffix) {
-		return s[:i], true
-	}
-	return s, false
-}
-
 // find returns the installed model that name means, or the refusal.
 func (a *admission) find(ctx context.Context, name string) (core.Model, error) {
-	names := meanings(name)
+	names := core.Meanings(name)
 	if len(names) == 0 {
-		return core.Model{}, errorf(http.StatusNotFound, "%s", NotFound(name, nil))
+		return core.Model{}, missing(name, nil)
 	}
 	snapshot := a.inventory.Snapshot()
 	if model, ok := installed(snapshot, names); ok {
@@ -118,7 +89,7 @@ func (a *admission) find(ctx context.Context, name string) (core.Model, error) {
 	}
 	missed := a.missed(names[0])
 	if missed.again && time.Since(missed.at) < missLasts {
-		return core.Model{}, errorf(http.StatusNotFound, "%s", NotFound(name, missed.near))
+		return core.Model{}, missing(name, missed.near)
 	}
 	if snapshot.Status == core.Degraded {
 		a.inventory.Nudge()
@@ -131,12 +102,12 @@ func (a *admission) find(ctx context.Context, name string) (core.Model, error) {
 			return model, nil
 		}
 	}
-	if snapshot.Status != core.Healthy && time.Since(snapshot.InventoryAt) > noLasts {
+	if snapshot.Status != core.Healthy && time.Since(snapshot.InventoryAt) > core.AbsenceLasts {
 		return core.Model{}, away(snapshot)
 	}
 	again := time.Since(missed.at) < keepsAsking
 	near := a.remember(names[0], again, snapshot.Inventory)
-	return core.Model{}, errorf(http.StatusNotFound, "%s", NotFound(name, near))
+	return core.Model{}, missing(name, near)
 }
 
 func installed(snapshot *core.Snapshot, names []core.ModelName) (core.Model, bool) {
@@ -148,8 +119,9 @@ func installed(snapshot *core.Snapshot, names []core.ModelName) (core.Model, boo
 	return core.Model{}, false
 }
 
-// look is the grace re-check: one for all who ask for name at the same time,
-// which goes on when the first of them leaves.
+// look is the grace re-check, which goes on when its first caller leaves. One
+// who comes while a look for the same name is under way shares it, rather
+// than wait for the next.
 func (a *admission) look(ctx context.Context, name core.ModelName) *core.Snapshot {
 	looked := a.looks.DoChan(name.String(), func() (any, error) {
 		return a.inventory.Recheck(context.WithoutCancel(ctx)), nil
@@ -191,6 +163,10 @@ func (a *admission) remember(name core.ModelName, again bool, inventory *core.In
 	}
 	a.misses[name] = m
 	return m.near
+}
+
+func missing(name string, near []string) error {
+	return &httpError{status: http.StatusNotFound, message: NotFound(name, near)}
 }
 
 // NotFound is Ollama's own sentence about a missing model, and the names that

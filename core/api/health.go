@@ -139,7 +139,7 @@ func moment(at, now time.Time) HealthMoment {
 	if at.IsZero() {
 		return HealthMoment{}
 	}
-	age := max(0, now.Sub(at)).Round(time.Millisecond).Seconds()
+	age := float64(max(0, now.Sub(at)).Round(time.Millisecond).Milliseconds()) / 1000
 	return HealthMoment{At: timeOrNull(at), AgeSeconds: &age}
 }
 

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
 )
 
 // blobPath is the only thing that may stand after /api/blobs/.
@@ -50,9 +52,7 @@ func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(base) // the host header too: Ollama refuses a foreign one
 			p.Out.Header = http.Header{"Content-Type": p.In.Header["Content-Type"]}
-			for name, values := range upstream.Header {
-				p.Out.Header[name] = values
-			}
+			maps.Copy(p.Out.Header, upstream.Header)
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			maps.DeleteFunc(resp.Header, func(name string, _ []string) bool { // it is foreman who answers
@@ -88,7 +88,7 @@ func (s *Server) missingIn(w http.ResponseWriter, r *http.Request) string {
 	}
 	snapshot := s.inventory.Snapshot()
 	name, err := modelOf(body, "model", "name")
-	if _, ok := installed(snapshot, meanings(name)); err != nil || ok || snapshot.Inventory == nil {
+	if _, ok := installed(snapshot, core.Meanings(name)); err != nil || ok || snapshot.Inventory == nil {
 		return ""
 	}
 	return NotFound(name, snapshot.Inventory.Near(name))

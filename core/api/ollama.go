@@ -48,9 +48,6 @@ func (s *Server) tags(w http.ResponseWriter, r *http.Request) error {
 	return writeList(w, r, jsonType, snapshot.Inventory.Tags, snapshot.InventoryAt, snapshot)
 }
 
-// noResidents answers while nobody has told yet what is resident.
-var noResidents = core.NewResidency(nil).PS
-
 func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
 	snapshot, err := s.listed(r)
 	if err != nil {
@@ -59,8 +56,11 @@ func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
 	if changed := s.changed.Load(); changed != nil && snapshot.LastPoll.At.Before(*changed) {
 		snapshot = s.inventory.Recheck(r.Context())
 	}
-	if snapshot.Residency == nil {
-		return writeList(w, r, jsonType, noResidents, snapshot.InventoryAt, snapshot)
+	if snapshot.Residency == nil { // nobody has told yet, which isn't the same as none
+		if fault := snapshot.ResidencyFault; fault != nil {
+			return fault
+		}
+		return away(snapshot)
 	}
 	return writeList(w, r, jsonType, snapshot.Residency.PS, snapshot.ResidencyAt, snapshot)
 }
@@ -86,12 +86,11 @@ func wantsFresh(r *http.Request) bool {
 
 // away is for what only the target could tell.
 func away(snapshot *core.Snapshot) error {
-	why := "no poll has ended yet"
 	if fault := snapshot.LastPoll.Fault; fault != nil {
-		why = string(fault.Reason)
+		return fault
 	}
 	return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
-		message: "foreman can't reach its target: " + why}
+		message: "foreman has not looked at its target yet"}
 }
 
 // writeList writes a reply that was encoded with its snapshot. Header keys

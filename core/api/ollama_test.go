@@ -87,22 +87,25 @@ func TestPSKeepsTheTargetsOrderAndDuplicates(t *testing.T) {
 }
 
 func TestListsOfNothingAreEmptyArrays(t *testing.T) {
-	unlisted := sees(time.Now(), nil, nil)
-	unlisted.Residency, unlisted.ResidencyFault = nil, &core.Fault{Reason: core.ReasonTimeout}
-	for name, believed := range map[string]*core.Snapshot{
-		"told":                 found(),
-		"ps never got through": after(nothing(), unlisted),
+	f := start(t, found(), nil)
+	for path, want := range map[string]string{
+		"/api/tags":  `{"models":[]}`,
+		"/api/ps":    `{"models":[]}`,
+		"/v1/models": `{"object":"list","data":[]}`,
 	} {
-		f := start(t, believed, nil)
-		for path, want := range map[string]string{
-			"/api/tags":  `{"models":[]}`,
-			"/api/ps":    `{"models":[]}`,
-			"/v1/models": `{"object":"list","data":[]}`,
-		} {
-			if got := f.get(path); got.status != 200 || got.body != want {
-				t.Errorf("%s, %s: %d %s, want %s", name, path, got.status, got.body, want)
-			}
+		if got := f.get(path); got.status != 200 || got.body != want {
+			t.Errorf("%s: %d %s, want %s", path, got.status, got.body, want)
 		}
+	}
+}
+
+func TestResidencyThatNobodyHasToldIsNotNone(t *testing.T) {
+	untold := sees(time.Now(), nil, nil)
+	untold.Residency, untold.ResidencyFault = nil, &core.Fault{Reason: core.ReasonTimeout}
+	f := start(t, after(nothing(), untold), nil)
+	f.get("/api/ps").says(t, 503, `{"error":"foreman can't reach its target: timeout"}`)
+	if got := f.get("/api/tags"); got.status != 200 {
+		t.Errorf("/api/tags: %d", got.status)
 	}
 }
 
@@ -256,7 +259,7 @@ func TestNothingIsKnown(t *testing.T) {
 		}
 	}
 	f.believe(nothing())
-	f.get("/api/tags").says(t, 503, `{"error":"foreman can't reach its target: no poll has ended yet"}`)
+	f.get("/api/tags").says(t, 503, `{"error":"foreman has not looked at its target yet"}`)
 }
 
 // The stock client's ps follows its stop at once.

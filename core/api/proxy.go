@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -130,9 +131,7 @@ func (s *Server) attempt(r *http.Request, body []byte) (*exchange, error) {
 		return nil, err
 	}
 	req.Header = forwarded(r.Header)
-	for name, values := range upstream.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, upstream.Header)
 	x := &exchange{vigil: vigil{pulse: s.pulse, ctx: ctx, cancel: cancel}}
 	x.vigil.begin()
 	x.resp, err = s.target.transport.RoundTrip(req) // its error is the cause, if ctx has ended

@@ -4,7 +4,7 @@
 //
 // Every request goes the same way: the host it was sent to, the page it came
 // from and the caller's token are checked (guard.go); the route is looked up
-// by the path exactly as it was sent; its handler loads the snapshot once.
+// by the path exactly as it was sent; a list is written from one snapshot.
 // Nothing that isn't in the table of routes reaches the target.
 //
 // What names a model goes on only if that is installed (admission.go), is
@@ -69,7 +69,7 @@ type Server struct {
 	target    *target
 	pulse     *pulse
 	shown     *showMemory
-	changed   atomic.Pointer[time.Time] // when a request last loaded or unloaded a model
+	changed   atomic.Pointer[time.Time] // when a request last loaded or unloaded a model; written by any, the last counts
 }
 
 // New returns a server. It does nothing until [Server.Run].
@@ -185,8 +185,8 @@ const (
 	blobPrefix  = "/api/blobs/"
 )
 
-// table is every route there is, by path. One that ends in a slash takes
-// whatever follows.
+// table is every route there is, by path. Those of the two prefixes take
+// whatever follows them.
 func (s *Server) table() map[string]route {
 	get := func(h handler) route { return route{http.MethodGet: h} }
 	post := func(h handler) route { return route{http.MethodPost: h} }
@@ -200,12 +200,14 @@ func (s *Server) table() map[string]route {
 		"/livez":       get(s.livez),
 		"/readyz":      get(s.readyz),
 
-		"/api/pull":   post(s.manage),
-		"/api/push":   post(s.manage),
-		"/api/create": post(s.manage),
-		"/api/copy":   post(s.manage),
-		"/api/delete": {http.MethodDelete: s.manage},
-		blobPrefix:    {http.MethodHead: s.manage, http.MethodPost: s.manage},
+		"/api/pull":    post(s.manage),
+		"/api/push":    post(s.manage),
+		"/api/create":  post(s.manage),
+		"/api/copy":    post(s.manage),
+		"/api/delete":  {http.MethodDelete: s.manage},
+		"/api/me":      post(s.manage), // the stock client's first call of a push
+		"/api/signout": post(s.manage),
+		blobPrefix:     {http.MethodHead: s.manage, http.MethodPost: s.manage},
 
 		"/api/generate":   post(s.inference),
 		"/api/chat":       post(s.inference),
@@ -226,14 +228,12 @@ func (s *Server) table() map[string]route {
 // no route.
 func (s *Server) find(r *http.Request) (route, bool) {
 	path := r.URL.EscapedPath()
-	if found, ok := s.routes[path]; ok && path != modelPrefix && path != blobPrefix {
-		return found, true
-	}
 	for _, prefix := range []string{modelPrefix, blobPrefix} {
-		if rest, ok := strings.CutPrefix(path, prefix); ok && rest != "" {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
 			found, ok := s.routes[prefix]
-			return found, ok
+			return found, ok && rest != ""
 		}
 	}
-	return nil, false
+	found, ok := s.routes[path]
+	return found, ok
 }

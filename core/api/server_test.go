@@ -24,7 +24,7 @@ func everything(o *api.Options) { o.OpenAI, o.Management = true, true }
 func TestAnUnknownRouteIsAJSON404(t *testing.T) {
 	f := start(t, found(named("tiny:latest")), nil, everything)
 	for _, path := range []string{
-		"/nope", "/api", "/api/", "/api/tagsx", "/api/me", "/v1", "/v2/models", "/favicon.ico",
+		"/nope", "/api", "/api/", "/api/tagsx", "/v1", "/v2/models", "/favicon.ico",
 		"/API/tags", "/api/Tags", "/V1/models", "/LIVEZ",
 		"/api/tags/", "/v1/models/", "/api/blobs/", "/healthz/", "/api/blobs",
 		"//api/tags", "/api//tags", "//", "/./api/tags", "/x/../api/tags", "/api/../api/tags", "/api/show/..", "/api/pull/../tags",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -61,9 +62,7 @@ func (t *target) post(ctx context.Context, wait time.Duration, path string, body
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range upstream.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, upstream.Header)
 	req.Header.Set("Content-Type", openAIType)
 	resp, err := t.transport.RoundTrip(req) // which follows no redirect
 	if err != nil {
@@ -96,7 +95,8 @@ func unreachable(err error) error {
 		reason = core.ReasonDNS
 	case errors.As(err, &timeout) && timeout.Timeout():
 		reason = core.ReasonTimeout
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTDOWN),
+		errors.Is(err, syscall.ENETDOWN), errors.Is(err, syscall.EADDRNOTAVAIL):
 		reason = core.ReasonNoRoute
 	case errors.As(err, &op) && op.Op == "dial":
 		reason = core.ReasonRefused

@@ -97,7 +97,7 @@ func (v *vigil) look() {
 type pulse struct {
 	probe func(context.Context) error
 	one   singleflight.Group
-	lived atomic.Pointer[time.Time] // when the last sign of life came
+	lived atomic.Pointer[time.Time] // when the last sign of life came; written by check, one at a time
 }
 
 // check returns nil if the target lives, or if there is no way to ask: a

@@ -89,7 +89,7 @@ func TestFind(t *testing.T) {
 	named := write(filepath.Join(home, "named.toml"))
 	check("", named, named, nil)
 	check(inHome, named, inHome, nil)
-	check(missing, named, "", &config.Error{File: missing, Problem: "there is no such file, but --config names it"})
+	check(missing, named, "", &config.Error{File: missing, Problem: "there is no such file, but --config or $FOREMAN_CONFIG names it"})
 	check("", missing, "", &config.Error{File: missing, Problem: "there is no such file, but $FOREMAN_CONFIG names it"})
 }
 

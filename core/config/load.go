@@ -23,7 +23,7 @@ const maxFile = 1 << 20
 // be there; the error is an [*Error].
 func Find(flag string, getenv func(string) string) (string, error) {
 	for _, named := range []struct{ by, path string }{
-		{"--config", flag},
+		{"--config or $FOREMAN_CONFIG", flag}, // the flag takes the variable, too
 		{"$FOREMAN_CONFIG", getenv("FOREMAN_CONFIG")},
 	} {
 		if named.path == "" {

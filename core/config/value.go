@@ -126,6 +126,9 @@ func duration(least time.Duration) func(any) (time.Duration, error) {
 	}
 }
 
+// mostSize is more than any machine reads into memory.
+const mostSize Size = 1 << 40
+
 // size takes "64MiB", "64MB" and plain bytes.
 func size(least Size) func(any) (Size, error) {
 	return func(v any) (Size, error) {
@@ -142,6 +145,8 @@ func size(least Size) func(any) (Size, error) {
 			return 0, fmt.Errorf(`must be a size such as "64MiB", not %s`, kind(v))
 		case Size(n) < least:
 			return 0, fmt.Errorf(`%d bytes is too small; the least is %s`, n, least)
+		case Size(n) > mostSize:
+			return 0, fmt.Errorf(`%d bytes is too large; the most is %s`, n, mostSize)
 		}
 		return Size(n), nil
 	}

@@ -1,7 +1,7 @@
 // Package daemon introduces the rooms to each other: it builds them from the
 // config, runs them, and stops them in the opposite order.
 //
-//	start:  listen ─► plugin slot ─► saved inventory ─► poller ─► state file, sleep watch, API
+//	start:  listen ─► saved inventory ─► plugin slot ─► state file ─► poller ─► sleep watch, API
 //	stop:   API drains ─► poller ─► state file, once more ─► plugin
 package daemon
 

@@ -45,6 +45,10 @@ type stateFile struct {
 const (
 	stateSchema = 1
 	tmpSuffix   = ".tmp-"
+
+	// maxClockSkew is how far ahead the time in the file may be of a clock
+	// that was set back.
+	maxClockSkew = 24 * time.Hour
 )
 
 // Load adds to first what the file holds. A missing file adds nothing; one
@@ -81,6 +85,9 @@ func decodeState(data []byte) (stateFile, error) {
 	}
 	if file.SchemaVersion != stateSchema {
 		return file, fmt.Errorf("schema_version is %d, not %d", file.SchemaVersion, stateSchema)
+	}
+	if file.Models == nil || file.SavedAt.IsZero() || file.SavedAt.After(time.Now().Add(maxClockSkew)) {
+		return file, errors.New("it states no models, or not when they were seen")
 	}
 	for _, m := range file.Models {
 		if len(m.Raw) == 0 || m.Raw[0] != '{' {

@@ -79,6 +79,10 @@ func TestUnusableStateIsSetAside(t *testing.T) {
 		"from the future": `{"schema_version":2,"models":[]}`,
 		"a model of none": `{"schema_version":1,"models":[{"Name":"a"}]}`,
 		"not an object":   `[]`,
+		"no models":       `{"schema_version":1,"as_of":"2026-11-23T08:00:00Z"}`,
+		"null models":     `{"schema_version":1,"as_of":"2026-11-23T08:00:00Z","models":null}`,
+		"no time":         `{"schema_version":1,"models":[]}`,
+		"a time to come":  `{"schema_version":1,"as_of":"2999-11-23T08:00:00Z","models":[]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

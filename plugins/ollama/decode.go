@@ -15,7 +15,8 @@ import (
 // The decoders match keys by case, which encoding/json doesn't: a key MODELS
 // must not be taken for models. encoding/json says whether a body is JSON at
 // all, which gjson doesn't, and gjson reads it. null is as good as a missing
-// field, and of two equal keys the last counts.
+// field. Of two equal keys in an entry the last counts; two lists are a fault,
+// since one of them may be empty.
 
 // decodeTags decodes an answer of /api/tags.
 func decodeTags(body []byte) ([]core.Model, *core.Fault) {
@@ -119,7 +120,10 @@ func decodeList[T any](body []byte, decode func(gjson.Result) (T, string)) ([]T,
 	if !answer.IsObject() {
 		return nil, faultf(core.ReasonNoModels, "the answer is not a JSON object")
 	}
-	array := member(answer, "models")
+	array, twice := member(answer, "models")
+	if twice {
+		return nil, faultf(core.ReasonNoModels, "models stands twice in the answer")
+	}
 	if !array.IsArray() {
 		if said := errorField(body); said != "" {
 			return nil, faultf(core.ReasonNoModels, "no models in the answer, but an error: %s", said)
@@ -151,7 +155,8 @@ func decodeList[T any](body []byte, decode func(gjson.Result) (T, string)) ([]T,
 func decodeVersion(body []byte) (string, *core.Fault) {
 	body = clean(body)
 	if json.Valid(body) {
-		if version, ok := text(member(gjson.ParseBytes(body), "version")); ok {
+		stated, _ := member(gjson.ParseBytes(body), "version")
+		if version, ok := text(stated); ok {
 			return version, nil
 		}
 	}
@@ -175,23 +180,24 @@ func checkJSON(body []byte) *core.Fault {
 
 // errorField is what {"error":"…"} says; "" of any other JSON.
 func errorField(body []byte) string {
-	said, _ := text(member(gjson.ParseBytes(trim(body)), "error"))
+	stated, _ := member(gjson.ParseBytes(trim(body)), "error")
+	said, _ := text(stated)
 	return said
 }
 
 // member is the last value under key in an object, else one that doesn't
-// exist.
-func member(object gjson.Result, key string) (last gjson.Result) {
+// exist, and whether there is more than one.
+func member(object gjson.Result, key string) (last gjson.Result, twice bool) {
 	if !object.IsObject() {
-		return last
+		return last, false
 	}
 	object.ForEach(func(k, v gjson.Result) bool {
 		if k.Str == key {
-			last = v
+			last, twice = v, last.Exists()
 		}
 		return true
 	})
-	return last
+	return last, twice
 }
 
 // clean is the trimmed body with U+FFFD where it isn't UTF-8.

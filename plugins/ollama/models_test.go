@@ -87,7 +87,6 @@ func TestFingerprint(t *testing.T) {
 		{"white space between", "{ \"models\" : [\n " + strings.Join(entries, " ,\n ") + " ]\t} ", true},
 		{"another field", `{"next":null,"models":[` + strings.Join(entries, ",") + `],"x":{"models":[]}}`, true},
 		{"escaped key", strings.Replace(body, "models", `mod\u0065ls`, 1), true},
-		{"models twice", `{"models":[{"name":"old"}],` + body[1:], true},
 		{"one less", joined(entries[:2]...), false},
 		{"one twice", joined(append(entries, entries[0])...), false},
 		{"one changed", strings.Replace(body, `"size":1`, `"size":7`, 1), false},

@@ -1,6 +1,6 @@
-// Package ollama looks at an Ollama server over HTTP. It is the only code of
-// foreman that knows Ollama's wire: three routes, the JSON they answer with,
-// and the ways in which an answer can be wrong.
+// Package ollama looks at an Ollama server over HTTP. It alone asks Ollama for
+// its lists, and judges what comes back: three routes, the JSON they answer
+// with, and the ways in which an answer can be wrong.
 //
 // One look at the list of models:
 //

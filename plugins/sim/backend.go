@@ -1,15 +1,11 @@
 package sim
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"sync"
-	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -27,27 +23,23 @@ func NewBackend() *Backend { return new(Backend) }
 
 var _ core.Backend = (*Backend)(nil)
 
-// Configure starts the simulated Ollama, in place of a former one. An empty
+// Configure starts the simulated Ollama, with the models of [Demo]. An empty
 // URL means any port; else it is http://127.0.0.1:PORT, the port to listen on.
+// There are no other settings.
 func (b *Backend) Configure(ctx context.Context, settings core.Settings) (core.Upstream, error) {
 	addr, err := listenAddr(settings.URL)
 	if err != nil {
 		return core.Upstream{}, err
 	}
-	opts, err := parseSettings(settings.Extra)
+	if len(settings.Extra) > 0 {
+		return core.Upstream{}, errors.New("the sim backend has no settings of its own")
+	}
+	server, err := Start(addr, Options{})
 	if err != nil {
 		return core.Upstream{}, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.server != nil { // first, since the new one may want its port
-		b.server.Close()
-		b.server = nil
-	}
-	server, err := Start(addr, opts)
-	if err != nil {
-		return core.Upstream{}, err
-	}
 	b.server = server
 	return core.Upstream{URL: server.URL()}, nil
 }
@@ -147,74 +139,4 @@ func listenAddr(target string) (string, error) {
 		addr = "127.0.0.1:" + u.Port()
 	}
 	return addr, checkLoopback(addr)
-}
-
-// settings are the sim plugin's own.
-type settings struct {
-	Models  []modelSettings `json:"models"` // left out: Demo()
-	VRAM    int64           `json:"vram"`
-	Instant bool            `json:"instant"`
-}
-
-type modelSettings struct {
-	Name            string   `json:"name"`
-	Size            int64    `json:"size"`
-	Family          string   `json:"family"`
-	ParameterSize   string   `json:"parameter_size"`
-	Quantization    string   `json:"quantization"`
-	Load            duration `json:"load"`
-	Context         int64    `json:"context"`
-	TokensPerSecond float64  `json:"tokens_per_second"`
-	Embedding       bool     `json:"embedding"`
-}
-
-// duration is one written like "3s".
-type duration time.Duration
-
-func (d *duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	*d = duration(parsed)
-	return err
-}
-
-func parseSettings(extra json.RawMessage) (Options, error) {
-	if len(extra) == 0 {
-		return Options{}, nil
-	}
-	var set settings
-	decoder := json.NewDecoder(bytes.NewReader(extra))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&set); err != nil {
-		return Options{}, fmt.Errorf("sim settings: %w", err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return Options{}, errors.New("sim settings: more than one JSON value")
-	}
-	if set.VRAM < 0 {
-		return Options{}, fmt.Errorf("sim settings: vram is %d, below 0", set.VRAM)
-	}
-	opts := Options{VRAM: set.VRAM, Instant: set.Instant}
-	if set.Models != nil {
-		opts.Models = make([]Model, len(set.Models))
-	}
-	for i, m := range set.Models {
-		if err := m.check(); err != nil {
-			return Options{}, fmt.Errorf("sim settings: models[%d]: %w", i, err)
-		}
-		opts.Models[i] = Model{
-			Name: m.Name, Size: m.Size, Family: m.Family, ParameterSize: m.ParameterSize, Quantization: m.Quantization,
-			Load: time.Duration(m.Load), Context: m.Context, TokensPerSecond: m.TokensPerSecond, Embedding: m.Embedding,
-		}
-	}
-	return opts, nil
-}
-
-func (m modelSettings) check() error {
-	if _, err := core.ParseModelName(m.Name); err != nil {
-		return fmt.Errorf("name: %w", err)
-	}
-	if m.Size < 0 || m.Load < 0 || m.Context < 0 || m.TokensPerSecond < 0 {
-		return errors.New("size, load, context and tokens_per_second can't be below 0")
-	}
-	return nil
 }

@@ -205,7 +205,7 @@ func (p *Process) Ping(ctx context.Context) error {
 }
 
 // Stop ends the process: it is asked to leave, and a second later killed
-// together with whatever it started. It returns within four seconds.
+// together with whatever it started. It returns within three seconds.
 func (p *Process) Stop() {
 	asked := make(chan struct{})
 	go func() {
