@@ -3,7 +3,6 @@ package api
 import (
 	"compress/gzip"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -11,27 +10,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/tidwall/gjson"
 )
-
-// readBody is a request's body, whole and decoded, at most max_body bytes of
-// either.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	sent := http.MaxBytesReader(w, r.Body, s.opts.MaxBody)
-	plain, err := decoded(sent, strings.Join(r.Header.Values("Content-Encoding"), ", "))
-	if err != nil {
-		return nil, err
-	}
-	defer plain.Close()
-	body, err := io.ReadAll(io.LimitReader(plain, s.opts.MaxBody+1))
-	switch _, over := errors.AsType[*http.MaxBytesError](err); {
-	case over:
-		return nil, err
-	case err != nil:
-		return nil, errorf(http.StatusBadRequest, "the request's body can't be read to its end")
-	case int64(len(body)) > s.opts.MaxBody:
-		return nil, &http.MaxBytesError{Limit: s.opts.MaxBody}
-	}
-	return body, nil
-}
 
 // decoded undoes a Content-Encoding.
 func decoded(sent io.ReadCloser, encoding string) (io.ReadCloser, error) {

@@ -87,11 +87,18 @@ func errorBody(path string, e *httpError) any {
 		}}
 	case strings.HasPrefix(path, "/v1/"):
 		return map[string]any{"error": map[string]any{
-			"message": e.message, "type": "api_error", "param": nil, "code": nil,
+			"message": e.message, "type": openAIErrorType(e.status), "param": nil, "code": nil,
 		}}
 	default:
 		return map[string]string{"error": e.message}
 	}
+}
+
+func openAIErrorType(status int) string {
+	if status == http.StatusBadRequest {
+		return "invalid_request_error"
+	}
+	return "api_error"
 }
 
 func anthropicType(status int) string {

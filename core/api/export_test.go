@@ -23,3 +23,16 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // ModelOf lets a fuzz test ask without a server.
 var ModelOf = modelOf
+
+// HoldsBodies reports whether s holds any request's body.
+func (s *Server) HoldsBodies() bool {
+	all := max(leastBudget, 8*s.opts.MaxBody)
+	if !s.bodies.TryAcquire(all) {
+		return true
+	}
+	s.bodies.Release(all)
+	return false
+}
+
+// TakeBudget leaves room for n bytes of bodies.
+func (s *Server) TakeBudget(n int64) { s.bodies.TryAcquire(max(leastBudget, 8*s.opts.MaxBody) - n) }

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -32,11 +30,12 @@ func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		// net/http cuts an answer that begins while the request's body is
 		// still being read (golang/go#40747).
-		body, err := s.readBody(w, r)
+		payload, err := s.readBody(w, r)
 		if err != nil {
 			return err
 		}
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		defer payload.drop()
+		r.Body, r.ContentLength = payload.open(), int64(len(payload.data))
 	}
 	upstream, err := s.opts.Upstream()
 	if err != nil {
@@ -82,12 +81,13 @@ func (s *Server) denied(w http.ResponseWriter, r *http.Request) error {
 // missingIn is a sentence about the model that the body names, or "" if it is
 // installed, or who knows.
 func (s *Server) missingIn(w http.ResponseWriter, r *http.Request) string {
-	body, err := s.readBody(w, r)
+	payload, err := s.readBody(w, r)
 	if err != nil {
 		return ""
 	}
+	defer payload.drop()
 	snapshot := s.inventory.Snapshot()
-	name, err := modelOf(body, "model", "name")
+	name, err := modelOf(payload.data, "model", "name")
 	if _, ok := installed(snapshot, core.Meanings(name)); err != nil || ok || snapshot.Inventory == nil {
 		return ""
 	}

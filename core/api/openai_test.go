@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,9 @@ func openAIMessage(t *testing.T, a answer) string {
 		t.Fatalf("%v: %s", err, a.body)
 	}
 	want := map[string]detail{"error": {Message: body["error"].Message, Type: "api_error"}}
+	if a.status == http.StatusBadRequest { // as in testdata/ollama/v1chat-badjson.http
+		want["error"] = detail{Message: body["error"].Message, Type: "invalid_request_error"}
+	}
 	if diff := cmp.Diff(want, body); diff != "" {
 		t.Errorf("not OpenAI's shape (-want +got):\n%s", diff)
 	}

@@ -32,18 +32,20 @@ const (
 //	                    │   ▲
 //	                    └───┘ away: again, while the caller waits, up to retry.max_wait
 func (s *Server) inference(w http.ResponseWriter, r *http.Request) error {
-	body, err := s.readBody(w, r)
+	payload, err := s.readBody(w, r)
 	if err != nil {
 		return err
 	}
-	name, err := modelOf(body, "model")
+	defer payload.drop()
+	name, err := modelOf(payload.data, "model")
 	if err != nil {
 		return err
 	}
 	if err := s.admission.admit(r.Context(), name); err != nil {
 		return err
 	}
-	x, err := s.reach(r, body)
+	changes := changesResidency(payload.data, name, s.inventory.Snapshot())
+	x, err := s.reach(r, payload)
 	if err != nil {
 		return err
 	}
@@ -51,7 +53,7 @@ func (s *Server) inference(w http.ResponseWriter, r *http.Request) error {
 	if x.resp.StatusCode/100 == 3 { // no transport follows it, and a caller shouldn't
 		return &core.Fault{Reason: core.ReasonRedirect, Detail: "the target answered a redirect"}
 	}
-	if changesResidency(body, name, s.inventory.Snapshot()) {
+	if changes {
 		s.residencyChanged() // it is loaded by now
 		defer s.residencyChanged()
 	}
@@ -86,9 +88,9 @@ func changesResidency(body []byte, name string, snapshot *core.Snapshot) bool {
 
 // reach attempts the request until the target begins to answer. While it is
 // away that is retried: this is the only retry that native clients have.
-func (s *Server) reach(r *http.Request, body []byte) (*exchange, error) {
+func (s *Server) reach(r *http.Request, p *payload) (*exchange, error) {
 	began := time.Now()
-	x, err := s.attempt(r, body)
+	x, err := s.attempt(r, p)
 	if err == nil {
 		return x, nil
 	}
@@ -104,7 +106,7 @@ func (s *Server) reach(r *http.Request, body []byte) (*exchange, error) {
 		}
 		select {
 		case <-time.After(wait):
-			x, err = s.attempt(r, body)
+			x, err = s.attempt(r, p)
 		case <-r.Context().Done():
 			err = r.Context().Err()
 		}
@@ -115,7 +117,7 @@ func (s *Server) reach(r *http.Request, body []byte) (*exchange, error) {
 // attempt sends the request once and returns when the target begins to
 // answer. Its error is a [*core.Fault], [core.ErrUnavailable] or the caller's
 // own.
-func (s *Server) attempt(r *http.Request, body []byte) (*exchange, error) {
+func (s *Server) attempt(r *http.Request, p *payload) (*exchange, error) {
 	upstream, err := s.opts.Upstream()
 	if err != nil {
 		return nil, err
@@ -125,10 +127,16 @@ func (s *Server) attempt(r *http.Request, body []byte) (*exchange, error) {
 		url += "?" + r.URL.RawQuery
 	}
 	ctx, cancel := context.WithCancelCause(r.Context())
-	req, err := http.NewRequestWithContext(ctx, r.Method, url, bytes.NewReader(body))
+	body := p.open()
+	req, err := http.NewRequestWithContext(ctx, r.Method, url, body)
 	if err != nil {
 		cancel(nil)
 		return nil, err
+	}
+	req.ContentLength = int64(len(p.data))
+	req.GetBody = func() (io.ReadCloser, error) { // for a pooled connection that turns out dead
+		body = p.open()
+		return body, nil
 	}
 	req.Header = forwarded(r.Header)
 	maps.Copy(req.Header, upstream.Header)
@@ -140,6 +148,9 @@ func (s *Server) attempt(r *http.Request, body []byte) (*exchange, error) {
 		return nil, unreachable(err)
 	}
 	x.vigil.heard()
+	if body.done() { // else the target answers before it has read all
+		p.drop()
+	}
 	return x, nil
 }
 

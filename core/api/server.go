@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/seed-af7fee88/foreman/core"
 )
 
@@ -69,6 +71,7 @@ type Server struct {
 	target    *target
 	pulse     *pulse
 	shown     *showMemory
+	bodies    *semaphore.Weighted       // bytes of requests' bodies that may be held
 	changed   atomic.Pointer[time.Time] // when a request last loaded or unloaded a model; written by any, the last counts
 }
 
@@ -80,6 +83,7 @@ func New(inventory Inventory, opts Options, log *slog.Logger) *Server {
 		admission: newAdmission(inventory, opts.Allow),
 		target:    newTarget(opts.Upstream),
 		pulse:     &pulse{probe: opts.Probe},
+		bodies:    newBudget(opts.MaxBody),
 		shown:     newShowMemory(),
 	}
 	s.routes = s.table()

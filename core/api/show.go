@@ -21,10 +21,12 @@ const (
 // show passes POST /api/show to the target, and answers from memory while it
 // is away, as long as the model's digest is the one that was shown.
 func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
-	body, err := s.readBody(w, r)
+	payload, err := s.readBody(w, r)
 	if err != nil {
 		return err
 	}
+	defer payload.drop()
+	body := payload.data
 	name, err := modelOf(body, "model", "name") // the stock CLI's way is name
 	if err != nil {
 		return err
