@@ -75,9 +75,27 @@ func (c *crowd) makeRoom() bool {
 
 // leave closes conn without a farewell, which a peer who doesn't read would
 // hold up.
-func leave(conn net.Conn) {
+func leave(conn net.Conn) { _ = transport(conn).Close() }
+
+// transport is what conn runs over, without TLS.
+func transport(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
+		return secure.NetConn()
 	}
-	_ = conn.Close()
+	return conn
+}
+
+// connKey is where a request's context has its [net.Conn].
+type connKey struct{}
+
+// breakOff ends r's answer so that its caller sees it broken. HTTP/1.1 shows
+// that by what is missing at the end; of HTTP/1.0 a close is the end, so
+// there the connection is reset.
+func breakOff(r *http.Request) {
+	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok && !r.ProtoAtLeast(1, 1) {
+		if tcp, ok := transport(conn).(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+	}
+	panic(http.ErrAbortHandler)
 }

@@ -57,7 +57,7 @@ func (s *Server) inference(w http.ResponseWriter, r *http.Request) error {
 		s.residencyChanged() // it is loaded by now
 		defer s.residencyChanged()
 	}
-	return x.relay(w)
+	return x.relay(w, r)
 }
 
 // residencyChanged has the target looked at, and the next caller of /api/ps
@@ -171,7 +171,7 @@ var buffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
 // relay writes the answer as it comes. A target that breaks off breaks the
 // caller's stream too: it mustn't look like a clean end.
-func (x *exchange) relay(w http.ResponseWriter) error {
+func (x *exchange) relay(w http.ResponseWriter, r *http.Request) error {
 	streamed := x.resp.ContentLength < 0
 	answered(w.Header(), x.resp.Header, streamed)
 	w.WriteHeader(x.resp.StatusCode)
@@ -193,7 +193,7 @@ func (x *exchange) relay(w http.ResponseWriter) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			panic(http.ErrAbortHandler)
+			breakOff(r)
 		}
 	}
 }

@@ -7,11 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,6 +236,40 @@ func TestABrokenAnswerIsBrokenForTheCallerToo(t *testing.T) {
 		if requests != 1 {
 			t.Errorf("%s: tried %d times after its first byte", header, requests)
 		}
+	}
+}
+
+// Of HTTP/1.0, which proxies still speak, a closed connection is a clean end.
+func TestABrokenStreamIsAResetForHTTP10(t *testing.T) {
+	target := httptest.NewServer(listens(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, `{"n":1}`)
+		flush(w)
+		panic(http.ErrAbortHandler)
+	}))
+	defer target.Close()
+	target.Config.ErrorLog = log.New(io.Discard, "", 0)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := api.New(&inventory{snapshot: tiny()}, api.Options{
+		MaxBody:  1 << 20,
+		Upstream: func() (core.Upstream, error) { return core.Upstream{URL: target.URL}, nil },
+		Probe:    func(context.Context) error { return nil },
+	}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- server.Run(ctx, listener) }()
+	defer func() { cancel(); <-done }()
+
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /api/chat HTTP/1.0\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(asksTiny), asksTiny)
+	if answer, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the caller sees %q, %v", answer, err)
 	}
 }
 

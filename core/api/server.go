@@ -101,6 +101,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, conn)
+		},
 		DisableGeneralOptionsHandler: true, // OPTIONS * takes the same way as the rest
 	}
 	if s.opts.Connections > 0 {
