@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/api"
 	"github.com/seed-af7fee88/foreman/core/config"
@@ -137,18 +135,18 @@ func ask[T any](ctx context.Context, a *asker, q question[T], fresh bool) (listi
 }
 
 func askDaemon[T any](ctx context.Context, a *asker, q question[T], fresh bool) (listing[T], error) {
-	var list api.List[T]
-	var health api.Health
-	var both errgroup.Group
-	if fresh {
-		both.SetLimit(1) // health is that of after the look
+	list, err := q.ofDaemon(a.client, ctx, fresh)
+	if err != nil {
+		return listing[T]{}, err
 	}
-	both.Go(func() (err error) { list, err = q.ofDaemon(a.client, ctx, fresh); return err })
-	both.Go(func() (err error) { health, err = a.client.Health(ctx); return err })
-	if err := both.Wait(); err != nil {
+	health, err := a.client.Health(ctx) // afterwards, since the list may have waited for a look
+	if err != nil {
 		return listing[T]{}, err
 	}
 	state := q.state(health)
+	if state.AsOf == nil {
+		return listing[T]{}, fmt.Errorf("the daemon hasn't seen this list of its target yet%s", inBrackets(string(cmp.Or(state.Reason, health.LastPoll.Reason))))
+	}
 	return listing[T]{
 		models: list.Models,
 		origin: origin{

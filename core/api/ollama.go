@@ -48,6 +48,10 @@ func (s *Server) tags(w http.ResponseWriter, r *http.Request) error {
 	return writeList(w, r, jsonType, snapshot.Inventory.Tags, snapshot.InventoryAt, snapshot)
 }
 
+// noResidents answers while nobody has told yet what is resident, without an
+// age: clients of Ollama know no other answer.
+var noResidents = core.NewResidency(nil).PS
+
 func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
 	snapshot, err := s.listed(r)
 	if err != nil {
@@ -56,11 +60,8 @@ func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
 	if changed := s.changed.Load(); changed != nil && snapshot.LastPoll.At.Before(*changed) {
 		snapshot = s.inventory.Recheck(r.Context())
 	}
-	if snapshot.Residency == nil { // nobody has told yet, which isn't the same as none
-		if fault := snapshot.ResidencyFault; fault != nil {
-			return fault
-		}
-		return away(snapshot)
+	if snapshot.Residency == nil {
+		return writeList(w, r, jsonType, noResidents, time.Time{}, snapshot)
 	}
 	return writeList(w, r, jsonType, snapshot.Residency.PS, snapshot.ResidencyAt, snapshot)
 }
@@ -98,11 +99,14 @@ func away(snapshot *core.Snapshot) error {
 func writeList(w http.ResponseWriter, r *http.Request, contentType string, reply core.Reply, at time.Time, s *core.Snapshot) error {
 	header := w.Header()
 	values := [...]string{contentType, reply.ETag, "", "false", strconv.Itoa(len(reply.Body))}
-	values[2] = strconv.FormatInt(max(0, int64(time.Since(at)/time.Second)), 10)
+	if !at.IsZero() {
+		values[2] = strconv.FormatInt(max(0, int64(time.Since(at)/time.Second)), 10)
+		header[HeaderAge] = values[2:3]
+	}
 	if s.Status == core.Degraded {
 		values[3] = "true"
 	}
-	header["Etag"], header[HeaderAge], header[HeaderDegraded] = values[1:2], values[2:3], values[3:4]
+	header["Etag"], header[HeaderDegraded] = values[1:2], values[3:4]
 	if matches(r.Header["If-None-Match"], reply.ETag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil

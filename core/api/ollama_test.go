@@ -99,13 +99,16 @@ func TestListsOfNothingAreEmptyArrays(t *testing.T) {
 	}
 }
 
-func TestResidencyThatNobodyHasToldIsNotNone(t *testing.T) {
+func TestResidencyThatNobodyHasToldHasNoAge(t *testing.T) {
 	untold := sees(time.Now(), nil, nil)
 	untold.Residency, untold.ResidencyFault = nil, &core.Fault{Reason: core.ReasonTimeout}
 	f := start(t, after(nothing(), untold), nil)
-	f.get("/api/ps").says(t, 503, `{"error":"foreman can't reach its target: timeout"}`)
-	if got := f.get("/api/tags"); got.status != 200 {
-		t.Errorf("/api/tags: %d", got.status)
+	got := f.get("/api/ps")
+	if _, aged := got.header["Foreman-Inventory-Age"]; got.status != 200 || got.body != `{"models":[]}` || aged {
+		t.Errorf("/api/ps: %d %s, with an age: %t", got.status, got.body, aged)
+	}
+	if got := f.get("/api/tags"); got.header.Get("Foreman-Inventory-Age") != "0" {
+		t.Errorf("/api/tags: %v", got.header)
 	}
 }
 
