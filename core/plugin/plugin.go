@@ -54,6 +54,18 @@ var Handshake = goplugin.HandshakeConfig{
 // a pipe's read end, that ends when foreman does, however it ends.
 const EnvLifeline = "FOREMAN_LIFELINE_FD"
 
+// Env is the part of this process's environment that a plugin may see: foreman
+// itself may hold secrets.
+func Env() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
 // maxMessage is how much a plugin takes in one call; what it sends is
 // bounded by its own reading of the target.
 const maxMessage = 64 << 20

@@ -192,7 +192,7 @@ func (p *Process) Lost(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		wait(p.run.ended, drainTimeout)
+		within(drainTimeout, p.run.ended)
 	}
 	return p.run.ending()
 }
@@ -216,13 +216,14 @@ func (p *Process) Stop() {
 		p.run.letGo() // for one that knows no go-plugin
 	}()
 	if p.client != nil {
-		wait(p.run.ended, stopTimeout)
+		within(stopTimeout, p.run.ended)
 	}
 	p.run.end()
-	wait(asked, reapTimeout)
+	within(reapTimeout, asked)
 }
 
-func wait(done <-chan struct{}, most time.Duration) {
+// within waits for done, at most that long.
+func within(most time.Duration, done <-chan struct{}) {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {

@@ -58,18 +58,7 @@ func (r *run) killGroup() error { return syscall.Kill(-r.cmd.Process.Pid, syscal
 // that it made for the socket, of mode 0700: the socket needs no other lock.
 func (r *run) prepare(env []string, dir string) {
 	r.dir = dir
-	r.cmd.Env = append(append(allowedEnv(), env...), plugin.EnvLifeline+"=3")
-}
-
-// allowedEnv is the part of our environment that a plugin may see.
-func allowedEnv() []string {
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return env
+	r.cmd.Env = append(append(plugin.Env(), env...), plugin.EnvLifeline+"=3")
 }
 
 // Start implements [runner.Runner].
@@ -96,12 +85,12 @@ func (r *run) Start(context.Context) error {
 		}
 		return err
 	}
-	go r.wait()
+	go r.reap()
 	return nil
 }
 
-// wait reaps the process and kills what it leaves behind.
-func (r *run) wait() {
+// reap waits for the process's end and kills what it leaves behind.
+func (r *run) reap() {
 	r.endedAs = r.cmd.Wait()
 	_ = r.killGroup()
 	close(r.ended)
@@ -141,8 +130,8 @@ func (r *run) letGo() { _ = r.lifeline.Close() }
 func (r *run) end() {
 	r.kill()
 	if r.cmd.Process != nil {
-		wait(r.ended, reapTimeout)
-		wait(r.drained, drainTimeout)
+		within(reapTimeout, r.ended)
+		within(drainTimeout, r.drained)
 	}
 	for _, f := range []*os.File{r.lifeline, r.stdout, r.stderr} {
 		_ = f.Close() // nil too

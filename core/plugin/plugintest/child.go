@@ -43,7 +43,7 @@ func start(t *testing.T, p Process) *child {
 	c := &child{
 		cmd: exec.Command(p.Path, p.Args...), stdout: newOutput(), lifeline: ours, ended: make(chan struct{}),
 	}
-	c.cmd.Env = append(basicEnv(), plugin.Handshake.MagicCookieKey+"="+plugin.Handshake.MagicCookieValue,
+	c.cmd.Env = append(plugin.Env(), plugin.Handshake.MagicCookieKey+"="+plugin.Handshake.MagicCookieValue,
 		"PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR="+dir, plugin.EnvLifeline+"=3")
 	c.cmd.ExtraFiles = []*os.File{theirs}
 	c.cmd.Stdout, c.cmd.Stderr = c.stdout, &c.stderr

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -54,7 +53,7 @@ func testByHand(t *testing.T, p Process) {
 		ctx, cancel := context.WithTimeout(t.Context(), handshakeTimeout)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, p.Path, p.Args...)
-		cmd.Env = append(basicEnv(), cookie)
+		cmd.Env = append(plugin.Env(), cookie)
 		cmd.WaitDelay = exitTimeout
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -112,15 +111,4 @@ func testHosted(t *testing.T, p Process) {
 	if took := time.Since(began); took > exitTimeout {
 		t.Errorf("it took %v to stop", took)
 	}
-}
-
-// basicEnv is the part of the environment that foreman lets a plugin see.
-func basicEnv() []string {
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return env
 }
