@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 )
 
@@ -42,6 +43,10 @@ type Settings struct {
 type Upstream struct {
 	URL    string      // base URL without a trailing slash
 	Header http.Header // to set on each request, such as Authorization
+
+	// V1Only says that the target knows the routes below /v1 and none of
+	// Ollama's own: those that would have to reach it are answered 501.
+	V1Only bool
 }
 
 // A ModelList is one answer to [Backend.Models].
@@ -51,4 +56,27 @@ type ModelList struct {
 	Fingerprint string
 	Unchanged   bool // Models is left out, being what the caller holds
 	Models      []Model
+}
+
+// ErrUndeliverable is what an error of [Notifier.Notify] wraps if sending the
+// event again wouldn't help: it is dropped, and told in /healthz.
+var ErrUndeliverable = errors.New("undeliverable")
+
+// A Notifier tells people, or their programs, what happened. foreman runs one
+// process for each table [notify.NAME] of its config; core/plugin carries
+// this interface over gRPC, and core/plugin/plugintest checks any
+// implementation.
+//
+// Configure comes first and once. foreman then sends one event at a time, in
+// order; `foreman notify test` may send one beside it. Every method returns
+// soon after its context ends.
+type Notifier interface {
+	// Configure hands over the settings: a JSON object, "{}" if there are
+	// none. Its error is a sentence about them for the user.
+	Configure(ctx context.Context, settings json.RawMessage) error
+
+	// Notify returns once the event has arrived. After an error it is sent
+	// again, later, with the same ID, unless that is an [ErrUndeliverable];
+	// an event may arrive twice.
+	Notify(ctx context.Context, event Event) error
 }

@@ -1,16 +1,20 @@
 // Package core names what foreman talks about: model names, models,
-// residents, faults, and the immutable [Snapshot] that every reader of the
-// inventory sees. It holds values and rules only: no I/O, no goroutine, and
-// nothing beyond the standard library but a measure of how alike names are.
+// residents, faults, events, and the immutable [Snapshot] that every reader of
+// the inventory sees. It holds values and rules only: no I/O, no goroutine,
+// and nothing beyond the standard library but a measure of how alike names
+// are.
 //
 // The rooms around it each do one thing and import core, never each other:
 //
 //	cmd/foreman ──► core/daemon ──► core/inventory      one goroutine publishes snapshots
+//	  │  │  │           ├─────────► core/events         what happens, one after the other
+//	  │  │  │           ├─────────► core/outbox         a queue for each notifier; never blocks anyone
 //	  │  │  │           ├─────────► core/api            answers HTTP, passes inference on
-//	  │  │  │           ├─────────► core/config         one file, checked whole
+//	  │  │  │           ├─────────► core/config         one file, checked whole, watched
 //	  │  │  │           └─────────► core/plugin/host    keeps plugin processes alive
 //	  │  │  │                            │
-//	  │  │  └► plugins/ollama, sim ──► core/plugin      the wire between the two sides
+//	  │  │  └► plugins/ollama, openai ─► core/plugin    the wire between the two sides
+//	  │  │     plugins/sim, notify
 //	  │  └───► core/plugin, to serve them
 //	  └──────► core/api, its client, and core/config
 //
@@ -22,6 +26,15 @@
 // loads that snapshot once and writes bytes that are already encoded. One for
 // inference never meets the plugin: core/api looks its model up in the
 // snapshot, and proxies it to the [Upstream] that Configure named.
+//
+// One event: core/events compares each snapshot with the one before by
+// [Changes]; what it makes of them goes into the feed that GET /events reads,
+// and is offered to each notifier's queue in core/outbox, which writes it down
+// and calls [Notifier.Notify] on its slot until it has arrived.
+//
+// One reload: core/daemon loads the file, starts the plugins that the new
+// config runs differently, and only then has each room change what it does;
+// a config that can't be used stops before that.
 //
 // Who may import whom is a table in layers_test.go.
 package core

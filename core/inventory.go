@@ -57,10 +57,10 @@ func NewInventory(models []Model, fingerprint string) *Inventory {
 	}
 	openAI := make([]OpenAIModel, 0, len(models))
 	for _, m := range models {
-		// A name that isn't one is listed, since the target lists it, but
-		// nobody can ask for it.
-		name, err := ParseModelName(m.Name)
-		if err == nil {
+		// Without a name it is listed, since the target lists it, but nobody
+		// can ask for it.
+		name := NameOf(m.Name)
+		if name != (ModelName{}) {
 			if _, seen := inv.index[name]; seen {
 				continue
 			}
@@ -133,19 +133,18 @@ func encodeModels(n int, raw func(int) json.RawMessage) Reply {
 // /v1/models/{id}; the shape is Ollama's own.
 type OpenAIModel struct {
 	ID      string `json:"id"`
-	Object  string `json:"object"` // "model"
-	Created int64  `json:"created"`
+	Object  string `json:"object"`   // "model"
+	Created int64  `json:"created"`  // 0 if nobody knows
 	OwnedBy string `json:"owned_by"` // the name's namespace
 }
 
 // OpenAI is m in OpenAI's shape under the name that the caller uses for it.
 func (m Model) OpenAI(id string) OpenAIModel {
-	name, _ := ParseModelName(m.Name) // of what isn't a name nobody is the owner
-	return m.openAI(id, name)
+	return m.openAI(id, NameOf(m.Name)) // of what was taken literally nobody is the owner
 }
 
 func (m Model) openAI(id string, name ModelName) OpenAIModel {
-	return OpenAIModel{ID: id, Object: "model", Created: m.ModifiedAt.Unix(), OwnedBy: name.Namespace()}
+	return OpenAIModel{ID: id, Object: "model", Created: max(0, m.ModifiedAt.Unix()), OwnedBy: name.Namespace()}
 }
 
 func encodeOpenAI(models []OpenAIModel) Reply {

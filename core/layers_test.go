@@ -22,6 +22,8 @@ var layers = map[string]layer{
 	// The rooms: they know core, never each other.
 	"core/config":      {ours: []string{"core"}},
 	"core/inventory":   {ours: []string{"core"}},
+	"core/events":      {ours: []string{"core"}},
+	"core/outbox":      {ours: []string{"core"}},
 	"core/api":         {ours: []string{"core"}},
 	"core/plugin/host": {ours: []string{"core", "core/plugin"}},
 
@@ -31,15 +33,21 @@ var layers = map[string]layer{
 	"core/plugin/pluginpb/gen": {},
 
 	// What introduces the rooms to each other, and what talks to the user.
-	"core/daemon": {ours: []string{"core", "core/api", "core/config", "core/inventory", "core/plugin", "core/plugin/host"}},
-	"cmd/foreman": {ours: []string{"core", "core/api", "core/config", "core/daemon", "core/plugin", "plugins/ollama", "plugins/sim"}},
+	"core/daemon": {ours: []string{
+		"core", "core/api", "core/config", "core/events", "core/inventory", "core/outbox", "core/plugin", "core/plugin/host",
+	}},
+	"cmd/foreman": {ours: []string{"core", "core/api", "core/config", "core/daemon", "core/plugin",
+		"plugins/notify", "plugins/ollama", "plugins/openai", "plugins/sim"}},
 
 	// What talks to the world: it stands outside, as anybody's plugin does.
-	"plugins/ollama": {ours: []string{"core", "core/plugin"}},
-	"plugins/sim":    {ours: []string{"core", "core/plugin"}},
+	"plugins/ollama":          {ours: []string{"core", "core/plugin", "plugins/internal/target"}},
+	"plugins/openai":          {ours: []string{"core", "core/plugin", "plugins/internal/target"}},
+	"plugins/sim":             {ours: []string{"core", "core/plugin"}},
+	"plugins/notify":          {ours: []string{"core", "core/plugin"}},
+	"plugins/internal/target": {ours: []string{"core"}},
 
 	// For tests.
-	"core/plugin/plugintest": {ours: []string{"core", "core/plugin", "core/plugin/host"}, testOnly: true},
+	"core/plugin/plugintest": {ours: []string{"core", "core/plugin", "core/plugin/host", "core/plugin/pluginpb"}, testOnly: true},
 	"core/testkit":           {ours: []string{"testdata/mkgguf"}, testOnly: true},
 }
 

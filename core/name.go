@@ -17,10 +17,11 @@ var ErrInvalidName = errors.New("not a model name")
 // would cost every build a download of 23 MB; testdata/ollama/names.txt holds
 // what a live server said of each recorded name.
 type ModelName struct {
-	host, namespace, model, tag string
+	host, namespace, model, tag string // host is "" of a name that [NameOf] took literally
 }
 
 const (
+	maxLiteral       = 512
 	defaultHost      = "registry.ollama.ai"
 	defaultNamespace = "library"
 	defaultTag       = "latest"
@@ -59,12 +60,24 @@ func ParseModelName(s string) (ModelName, error) {
 	return n, nil
 }
 
+// NameOf is [ParseModelName] for what a target calls its model. Servers other
+// than Ollama have names that break its rule, such as a file's path: those
+// mean themselves, letter by letter. The zero ModelName stands for nothing or
+// over 512 bytes.
+func NameOf(s string) ModelName {
+	name, err := ParseModelName(s)
+	if err != nil && len(s) <= maxLiteral {
+		name.model = s
+	}
+	return name
+}
+
 // Meanings are what a server may take s for, the likelier first: what it says,
 // and what it says without ":local", which Ollama strips after 0.17.4
 // (internal/modelref/modelref.go).
 func Meanings(s string) []ModelName {
 	var names []ModelName
-	if name, err := ParseModelName(s); err == nil {
+	if name := NameOf(s); name != (ModelName{}) {
 		names = append(names, name)
 	}
 	const local = ":local"
@@ -79,9 +92,12 @@ func Meanings(s string) []ModelName {
 // Namespace is who publishes the model, "library" unless the name says.
 func (n ModelName) Namespace() string { return n.namespace }
 
-// String is the shortest way to write n, in lower case, tag included.
+// String is the shortest way to write n, in lower case, tag included; of what
+// was taken literally, that.
 func (n ModelName) String() string {
 	switch {
+	case n.host == "":
+		return n.model
 	case n.host != defaultHost:
 		return n.host + "/" + n.namespace + "/" + n.model + ":" + n.tag
 	case n.namespace != defaultNamespace:

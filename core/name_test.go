@@ -144,3 +144,24 @@ func swapCase(s string) string {
 	}
 	return string(b)
 }
+
+// Servers that aren't Ollama call their models what they like.
+func TestFindByTheNameThatTheTargetStates(t *testing.T) {
+	for _, id := range []string{
+		"Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-8B", "ggml-org/gemma-3-4b-it-GGUF:Q4_K_M", "gemma-3-4b-it",
+		"qwen2.5-7b-instruct@q4_k_m", "/models/foo.gguf", "models/foo.gguf", "C:\\models\\foo.gguf", "a/b/c/d", "my model",
+		"01.ai/yi-34b", "accounts/fireworks/models/llama-v3", "openrouter/auto:free",
+		"a-name-of-more-than-eighty-characters-as-file-names-of-quantised-merges-often-are-these-days-Q4_K_M.gguf",
+	} {
+		inv := core.NewInventory([]core.Model{{Name: id}}, "")
+		found := false
+		for _, name := range core.Meanings(id) {
+			if _, ok := inv.Find(name); ok {
+				found = true
+			}
+		}
+		if !found {
+			t.Errorf("%s: installed, and not found", id)
+		}
+	}
+}

@@ -104,6 +104,11 @@ func (s *Snapshot) After(look Look, limits Thresholds) *Snapshot {
 	return &next
 }
 
+// SameTarget reports whether both are about one target.
+func (s *Snapshot) SameTarget(other *Snapshot) bool {
+	return s.Backend == other.Backend && s.URL == other.URL
+}
+
 // InventoryStale reports whether the last look failed to confirm the
 // inventory, or none of this process did yet.
 func (s *Snapshot) InventoryStale() bool {

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed-af7fee88/foreman/plugins/internal/target"
 )
 
 var seeds = []string{
@@ -102,7 +104,7 @@ func checkRaw(t *testing.T, raw json.RawMessage) {
 // keys by case.
 func plainNames(t *testing.T, body []byte) []string {
 	var list map[string]json.RawMessage
-	if err := json.Unmarshal(clean(body), &list); err != nil {
+	if err := json.Unmarshal(target.Clean(body), &list); err != nil {
 		t.Fatalf("accepted what encoding/json refuses: %v", err)
 	}
 	var entries []map[string]json.RawMessage

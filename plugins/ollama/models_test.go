@@ -107,7 +107,7 @@ func TestFingerprint(t *testing.T) {
 				t.Errorf("unchanged, with %d models", got)
 			}
 			// A backend that has seen nothing yet comes to the same end.
-			fresh := mustModels(t, configured(t, core.Settings{URL: b.target.url}), first.Fingerprint)
+			fresh := mustModels(t, configured(t, core.Settings{URL: b.target.URL}), first.Fingerprint)
 			if fresh.Unchanged != tt.same || fresh.Fingerprint != second.Fingerprint {
 				t.Errorf("a fresh backend says same: %v, want %v", fresh.Unchanged, tt.same)
 			}

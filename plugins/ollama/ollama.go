@@ -1,6 +1,5 @@
 // Package ollama looks at an Ollama server over HTTP. It alone asks Ollama for
-// its lists, and judges what comes back: three routes, the JSON they answer
-// with, and the ways in which an answer can be wrong.
+// its lists, and knows the three routes and the JSON that they answer with.
 //
 // One look at the list of models:
 //
@@ -16,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/plugins/internal/target"
 )
 
 const (
@@ -25,7 +25,7 @@ const (
 
 // A Backend is a [core.Backend] over one Ollama server. Use [New].
 type Backend struct {
-	target target // written by Configure, which comes before all else
+	target *target.Target // written by Configure, which comes before all else
 
 	// good is the fingerprint of the last list that was decoded without a
 	// fault: a body with that fingerprint needs no second decoding.
@@ -43,13 +43,13 @@ func New() *Backend { return new(Backend) }
 // Probe asks for the version.
 func (b *Backend) Probe(ctx context.Context) (string, error) {
 	const path = "/api/version"
-	body, err := b.target.get(ctx, path, maxVersion, nil)
+	body, err := b.target.Get(ctx, path, maxVersion, nil)
 	if err != nil {
 		return "", err
 	}
 	version, fault := decodeVersion(body)
 	if fault != nil {
-		return "", b.target.fault(path, fault)
+		return "", b.target.Fault(path, fault)
 	}
 	return version, nil
 }
@@ -61,7 +61,7 @@ func (b *Backend) Models(ctx context.Context, known string) (core.ModelList, err
 	if spare == nil {
 		spare = new([]byte)
 	}
-	body, err := b.target.get(ctx, path, maxList, *spare)
+	body, err := b.target.Get(ctx, path, maxList, *spare)
 	if err != nil {
 		return core.ModelList{}, err
 	}
@@ -70,7 +70,7 @@ func (b *Backend) Models(ctx context.Context, known string) (core.ModelList, err
 	if !quick || fingerprint != known || good == nil || *good != known {
 		models, fault := decodeTags(body)
 		if fault != nil {
-			return core.ModelList{}, b.target.fault(path, fault)
+			return core.ModelList{}, b.target.Fault(path, fault)
 		}
 		if !quick || !utf8.Valid(body) { // decoding mended the entries
 			fingerprint = fingerprintOf(models)
@@ -88,13 +88,13 @@ func (b *Backend) Models(ctx context.Context, known string) (core.ModelList, err
 // Running lists what is resident.
 func (b *Backend) Running(ctx context.Context) ([]core.Resident, error) {
 	const path = "/api/ps"
-	body, err := b.target.get(ctx, path, maxList, nil)
+	body, err := b.target.Get(ctx, path, maxList, nil)
 	if err != nil {
 		return nil, err
 	}
 	residents, fault := decodePS(body)
 	if fault != nil {
-		return nil, b.target.fault(path, fault)
+		return nil, b.target.Fault(path, fault)
 	}
 	return residents, nil
 }

@@ -1,18 +1,11 @@
 package ollama
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"maps"
-	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/plugins/internal/target"
 )
 
 const defaultURL = "http://127.0.0.1:11434"
@@ -21,59 +14,11 @@ const defaultURL = "http://127.0.0.1:11434"
 // token. There are no settings of its own. Its errors don't repeat the URL or
 // the token, either of which may hold a secret.
 func (b *Backend) Configure(_ context.Context, s core.Settings) (core.Upstream, error) {
-	base, err := parseBase(s.URL)
+	s.URL = cmp.Or(s.URL, defaultURL)
+	ollama, err := target.New(s, "Ollama's API")
 	if err != nil {
-		return core.Upstream{}, fmt.Errorf("url: %w", err)
-	}
-	header := make(http.Header)
-	if s.Token != "" {
-		if strings.ContainsFunc(s.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return core.Upstream{}, errors.New("token: want printable ASCII without spaces")
-		}
-		header.Set("Authorization", "Bearer "+s.Token)
-	}
-	if err := refuseExtra(s.Extra); err != nil {
 		return core.Upstream{}, err
 	}
-	b.target = target{url: base, token: s.Token, header: header}
-	return core.Upstream{URL: base, Header: header.Clone()}, nil
-}
-
-func parseBase(s string) (string, error) {
-	if s == "" {
-		return defaultURL, nil
-	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return "", errors.New("not a URL; want http://host:port")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return "", errors.New("want http:// or https:// in front")
-	case u.Hostname() == "":
-		return "", errors.New("has no host")
-	case u.User != nil:
-		return "", errors.New("must not hold a user or password; use token")
-	case strings.ContainsAny(s, "?#"):
-		return "", errors.New("must not hold a query or fragment")
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "", errors.New("the port must be within 1 and 65535")
-		}
-	}
-	return strings.TrimRight(u.String(), "/"), nil
-}
-
-func refuseExtra(extra json.RawMessage) error {
-	if len(extra) == 0 {
-		return nil
-	}
-	var settings map[string]json.RawMessage
-	if err := json.Unmarshal(extra, &settings); err != nil {
-		return errors.New("settings: want a table")
-	}
-	if keys := slices.Sorted(maps.Keys(settings)); len(keys) > 0 {
-		return fmt.Errorf("unknown setting %q: the ollama backend has none of its own", keys[0])
-	}
-	return nil
+	b.target = ollama
+	return core.Upstream{URL: ollama.URL, Header: ollama.Header()}, nil
 }

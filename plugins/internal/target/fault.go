@@ -1,4 +1,4 @@
-package ollama
+package target
 
 import (
 	"compress/flate"
@@ -21,22 +21,24 @@ import (
 // maxDetail is how many bytes of a fault's detail are worth a line.
 const maxDetail = 400
 
-func faultf(reason core.Reason, format string, args ...any) *core.Fault {
+// Faultf is a fault without a word on what was asked of whom, which
+// [Target.Fault] adds.
+func Faultf(reason core.Reason, format string, args ...any) *core.Fault {
 	return &core.Fault{Reason: reason, Detail: fmt.Sprintf(format, args...)}
 }
 
 func tooLarge(limit int) *core.Fault {
-	return faultf(core.ReasonTooLarge, "the answer is larger than %d bytes", limit)
+	return Faultf(core.ReasonTooLarge, "the answer is larger than %d bytes", limit)
 }
 
-// fault completes f for the caller: it says what was asked of whom, on one
+// Fault completes f for the caller: it says what was asked of whom, on one
 // printable line that doesn't hold the token.
-func (t *target) fault(path string, f *core.Fault) *core.Fault {
+func (t *Target) Fault(path string, f *core.Fault) *core.Fault {
 	detail := f.Detail
 	if t.token != "" { // a server may quote the request's header
 		detail = strings.ReplaceAll(detail, t.token, "[token]")
 	}
-	return &core.Fault{Reason: f.Reason, Detail: oneLine("GET " + t.url + path + ": " + detail)}
+	return &core.Fault{Reason: f.Reason, Detail: oneLine("GET " + t.URL + path + ": " + detail)}
 }
 
 // oneLine is s with every run of what doesn't print as one space, and cut.
@@ -61,24 +63,24 @@ func connectionFault(ctx context.Context, err error) *core.Fault {
 	errors.As(err, &errno)
 	switch {
 	case errors.As(err, &dns):
-		return faultf(core.ReasonDNS, "lookup %s: %s", dns.Name, dns.Err)
+		return Faultf(core.ReasonDNS, "lookup %s: %s", dns.Name, dns.Err)
 	case isTimeout(ctx, err):
-		return faultf(core.ReasonTimeout, "no answer in time")
+		return Faultf(core.ReasonTimeout, "no answer in time")
 	case errno == syscall.ECONNREFUSED:
-		return faultf(core.ReasonRefused, "connection refused")
+		return Faultf(core.ReasonRefused, "connection refused")
 	case errno == syscall.EHOSTUNREACH, errno == syscall.ENETUNREACH, errno == syscall.EHOSTDOWN,
 		errno == syscall.ENETDOWN, errno == syscall.EADDRNOTAVAIL: // no IPv6 here
-		return faultf(core.ReasonNoRoute, "%v", errno)
+		return Faultf(core.ReasonNoRoute, "%v", errno)
 	case strings.Contains(err.Error(), "malformed "):
-		return faultf(core.ReasonWrongTarget, "the answer is not HTTP")
+		return Faultf(core.ReasonWrongTarget, "the answer is not HTTP")
 	case strings.Contains(err.Error(), "tls: "): // what all errors of crypto/tls have in common
-		return faultf(core.ReasonTLS, "%v", err)
+		return Faultf(core.ReasonTLS, "%v", err)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE:
-		return faultf(core.ReasonReset, "connection reset before an answer")
+		return Faultf(core.ReasonReset, "connection reset before an answer")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return faultf(core.ReasonReset, "connection closed before an answer")
+		return Faultf(core.ReasonReset, "connection closed before an answer")
 	default:
-		return faultf(core.ReasonUnknown, "%v", err)
+		return Faultf(core.ReasonUnknown, "%v", err)
 	}
 }
 
@@ -90,21 +92,21 @@ func isTimeout(ctx context.Context, err error) bool {
 }
 
 // answerFault judges status and headers.
-func answerFault(resp *http.Response) *core.Fault {
+func (t *Target) answerFault(resp *http.Response) *core.Fault {
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	code := resp.StatusCode
 	switch {
 	case code == http.StatusOK && mediaType == "text/html":
-		return faultf(core.ReasonWrongTarget, "a web page, not Ollama's API")
+		return Faultf(core.ReasonWrongTarget, "a web page, not %s", t.api)
 	case code == http.StatusOK:
 		return nil
 	case code/100 == 3:
 		if to, err := resp.Location(); err == nil {
-			return faultf(core.ReasonRedirect, "status %d: redirects to %s, which is not followed", code, to.Host)
+			return Faultf(core.ReasonRedirect, "status %d: redirects to %s, which is not followed", code, to.Host)
 		}
-		return faultf(core.ReasonRedirect, "status %d: redirects nowhere", code)
+		return Faultf(core.ReasonRedirect, "status %d: redirects nowhere", code)
 	case code == http.StatusNotFound, code == http.StatusMethodNotAllowed:
-		return faultf(core.ReasonWrongTarget, "status %d: not Ollama's API", code)
+		return Faultf(core.ReasonWrongTarget, "status %d: not %s", code, t.api)
 	}
 	text := http.StatusText(code)
 	if mediaType != "text/html" {
@@ -112,17 +114,17 @@ func answerFault(resp *http.Response) *core.Fault {
 			text = said
 		}
 	}
-	return faultf(core.StatusReason(code), "status %d: %s", code, text)
+	return Faultf(core.StatusReason(code), "status %d: %s", code, text)
 }
 
-// errorText is what an error's body says: Ollama's {"error":"…"}, or plain
-// text. What can't be read of it is left out.
+// errorText is what an error's body says: its [ErrorField], or plain text.
+// What can't be read of it is left out.
 func errorText(r io.Reader) string {
 	body, _ := io.ReadAll(io.LimitReader(r, 4<<10))
 	if !json.Valid(body) {
 		return string(body)
 	}
-	return errorField(body)
+	return ErrorField(body)
 }
 
 // bodyFault says why an answer that began well wasn't read to its end.
@@ -130,10 +132,10 @@ func bodyFault(ctx context.Context, err error, n int) *core.Fault {
 	var corrupt flate.CorruptInputError
 	switch {
 	case isTimeout(ctx, err):
-		return faultf(core.ReasonTimeout, "no whole answer in time, only %d bytes", n)
+		return Faultf(core.ReasonTimeout, "no whole answer in time, only %d bytes", n)
 	case errors.As(err, &corrupt), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
-		return faultf(core.ReasonNotJSON, "the answer's compression is broken: %v", err)
+		return Faultf(core.ReasonNotJSON, "the answer's compression is broken: %v", err)
 	default:
-		return faultf(core.ReasonTruncated, "the answer broke off after %d bytes", n)
+		return Faultf(core.ReasonTruncated, "the answer broke off after %d bytes", n)
 	}
 }

@@ -1,4 +1,7 @@
-package ollama
+// Package target looks at a server over HTTP for the backends that speak to
+// one: one GET, and a [core.Fault] that says what is wrong with the answer, or
+// why there is none. What the answer means is the backend's business.
+package target
 
 import (
 	"context"
@@ -13,19 +16,24 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 )
 
-// A target is the server and how it is addressed.
-type target struct {
-	url    string // without a trailing slash
+// A Target is one server and how it is addressed. Use [New].
+type Target struct {
+	URL string // without a trailing slash
+
+	api    string // what the server is to speak, as in "Ollama's API"
 	token  string // what must not appear in a fault
 	header http.Header
 }
 
-// get fetches path into buf, which it may replace by a larger one, and
+// Header is what each request to the target carries.
+func (t *Target) Header() http.Header { return t.header.Clone() }
+
+// Get fetches path into buf, which it may replace by a larger one, and
 // returns what came, at most limit bytes. Its error is a [*core.Fault].
-func (t *target) get(ctx context.Context, path string, limit int, buf []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url+path, nil)
+func (t *Target) Get(ctx context.Context, path string, limit int, buf []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.URL+path, nil)
 	if err != nil {
-		return nil, t.fault(path, faultf(core.ReasonUnknown, "%v", err))
+		return nil, t.Fault(path, Faultf(core.ReasonUnknown, "%v", err))
 	}
 	maps.Copy(req.Header, t.header)
 	req.Header.Set("Accept", "application/json")
@@ -35,14 +43,14 @@ func (t *target) get(ctx context.Context, path string, limit int, buf []byte) ([
 	// carry the token elsewhere.
 	resp, err := newTransport(ctx).RoundTrip(req)
 	if err != nil {
-		return nil, t.fault(path, connectionFault(ctx, err))
+		return nil, t.Fault(path, connectionFault(ctx, err))
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if fault := answerFault(resp); fault != nil {
-		return nil, t.fault(path, fault)
+	if fault := t.answerFault(resp); fault != nil {
+		return nil, t.Fault(path, fault)
 	}
 	if resp.ContentLength > int64(limit) {
-		return nil, t.fault(path, tooLarge(limit))
+		return nil, t.Fault(path, tooLarge(limit))
 	}
 	if resp.ContentLength > 0 {
 		buf = slices.Grow(buf[:0], int(resp.ContentLength)+1) // one more: to see the end
@@ -50,9 +58,9 @@ func (t *target) get(ctx context.Context, path string, limit int, buf []byte) ([
 	body, err := readAll(resp.Body, buf, limit)
 	switch {
 	case errors.Is(err, errTooLarge):
-		return nil, t.fault(path, tooLarge(limit))
+		return nil, t.Fault(path, tooLarge(limit))
 	case err != nil:
-		return nil, t.fault(path, bodyFault(ctx, err, len(body)))
+		return nil, t.Fault(path, bodyFault(ctx, err, len(body)))
 	}
 	return body, nil
 }

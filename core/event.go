@@ -1,0 +1,159 @@
+package core
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// An EventType says in one word what happened. Programs branch on it; it is
+// part of GET /events and of what notifiers get.
+type EventType string
+
+// The events, each with the type of its Data.
+const (
+	EventDegraded        EventType = "degraded"         // [DegradedData]
+	EventRecovered       EventType = "recovered"        // [RecoveredData]
+	EventTargetChanged   EventType = "target_changed"   // [TargetChangedData]: another version, or another target
+	EventModelAdded      EventType = "model_added"      // [ModelData]
+	EventModelRemoved    EventType = "model_removed"    // [ModelData]
+	EventModelChanged    EventType = "model_changed"    // [ModelData]: another digest under the same name
+	EventResidentChanged EventType = "resident_changed" // [ResidentData]
+	EventModelMissing    EventType = "model_missing"    // [MissingData]: a caller asked for what isn't installed
+	EventPluginRestarted EventType = "plugin_restarted" // [PluginData]
+	EventConfigReloaded  EventType = "config_reloaded"  // [ConfigReloadedData]
+	EventConfigRejected  EventType = "config_rejected"  // [ConfigRejectedData]
+	EventTest            EventType = "test"             // an empty object: foreman notify test
+)
+
+// EventTypes are all of them, in the order of the constants.
+func EventTypes() []EventType {
+	return []EventType{
+		EventDegraded, EventRecovered, EventTargetChanged, EventModelAdded, EventModelRemoved, EventModelChanged,
+		EventResidentChanged, EventModelMissing, EventPluginRestarted, EventConfigReloaded, EventConfigRejected, EventTest,
+	}
+}
+
+// Known reports whether foreman makes events of the type.
+func (t EventType) Known() bool { return slices.Contains(EventTypes(), t) }
+
+// An Event is something that happened, once. Its JSON is the same wherever it
+// is told: event.schema.json describes it.
+type Event struct {
+	ID       string          `json:"id"` // a ULID: later events have greater ones
+	Type     EventType       `json:"type"`
+	At       time.Time       `json:"at"`
+	Target   string          `json:"target"`   // the target's URL; "" where it isn't known
+	Sentence string          `json:"sentence"` // for a person; one line, without a secret
+	Data     json.RawMessage `json:"data"`     // an object, by Type
+}
+
+// NewEvent is an event that has no ID yet. data is one of the Data types, or
+// nil for an empty object. What would break the sentence's line becomes a
+// space: a target words parts of it.
+func NewEvent(kind EventType, at time.Time, target, sentence string, data any) Event {
+	raw := []byte("{}")
+	if data != nil {
+		var err error
+		if raw, err = json.Marshal(data); err != nil {
+			panic(err) // the types below always have JSON
+		}
+	}
+	return Event{Type: kind, At: eventTime(at), Target: target, Sentence: strings.Map(plain, sentence), Data: raw}
+}
+
+// eventTime is t as events tell times.
+func eventTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+func plain(r rune) rune {
+	if !unicode.IsPrint(r) {
+		return ' '
+	}
+	return r
+}
+
+// DegradedData says why the target counts as away.
+type DegradedData struct {
+	Reason      Reason     `json:"reason"`
+	Error       string     `json:"error"`
+	Failures    int        `json:"failures"`     // looks that failed in a row
+	LastSuccess *time.Time `json:"last_success"` // null if there was none in this run
+}
+
+// RecoveredData says how long the target was away.
+type RecoveredData struct {
+	DegradedAt      time.Time `json:"degraded_at"`
+	DegradedSeconds float64   `json:"degraded_seconds"`
+}
+
+// TargetChangedData has both sides of the change.
+type TargetChangedData struct {
+	Was TargetIdentity `json:"was"`
+	Now TargetIdentity `json:"now"`
+}
+
+// A TargetIdentity is what makes a target another one.
+type TargetIdentity struct {
+	Backend string `json:"backend"`
+	URL     string `json:"url"`
+	Version string `json:"version"` // "" if it states none
+}
+
+// ModelData is an installed model, or one that was.
+type ModelData struct {
+	Model     string `json:"model"`
+	Digest    string `json:"digest"`     // "" where the target states none
+	WasDigest string `json:"was_digest"` // of model_changed alone, else ""
+	Size      int64  `json:"size"`       // bytes
+}
+
+// Names are in JSON a list, even if they are nil.
+type Names []string
+
+// MarshalJSON writes [] for nil.
+func (n Names) MarshalJSON() ([]byte, error) {
+	if n == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal([]string(n))
+}
+
+// ResidentData is what is loaded now, and what that is different from before.
+type ResidentData struct {
+	Resident Names `json:"resident"`
+	Loaded   Names `json:"loaded"`
+	Unloaded Names `json:"unloaded"`
+}
+
+// MissingData is a request for a model that isn't installed.
+type MissingData struct {
+	Model  string `json:"model"`
+	Caller string `json:"caller"` // the name of the caller's token; "" if none was needed
+	Route  string `json:"route"`  // such as /api/chat
+	Near   Names  `json:"near"`   // installed models that may have been meant
+}
+
+// PluginData is a plugin that was started again.
+type PluginData struct {
+	Plugin   string `json:"plugin"`
+	Kind     string `json:"kind"`
+	Restarts int    `json:"restarts"` // so far
+	Error    string `json:"error"`    // why it had ended
+}
+
+// ConfigReloadedData says what is in force since.
+type ConfigReloadedData struct {
+	File         string `json:"file"`
+	Changed      Names  `json:"changed"`       // keys, such as poll.interval
+	NeedsRestart Names  `json:"needs_restart"` // those that count from the next start on
+}
+
+// ConfigRejectedData is what is wrong with a file.
+type ConfigRejectedData struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"` // 0 if it isn't about a line
+	Key     string `json:"key"`
+	Problem string `json:"problem"`
+}
