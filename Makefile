@@ -11,10 +11,14 @@ RACE = $(shell test "$$(go env CGO_ENABLED)" = 1 && set -- $$(go env CC) && comm
 GENERATED = core/plugin/pluginpb/*.pb.go
 PLATFORMS = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
+# What a release adds to the plugin contract is copied to testdata/proto, with
+# which the contract is compared from then on.
+BUF = github.com/bufbuild/buf/cmd/buf@v1.75.0
+
 # ./... leaves out what is below testdata.
 PACKAGES = ./... ./testdata/mkgguf ./testdata/bench
 
-.PHONY: help demo run build test e2e bench generate check cross clean $(PLATFORMS)
+.PHONY: help demo run build test e2e bench generate check contract cross clean $(PLATFORMS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +45,7 @@ bench: build ## measure, and print a table (3 minutes)
 generate: ## write the generated code anew
 	go generate ./...
 
-check: ## check go.mod, format, vet, staticcheck and generated code
+check: ## check go.mod, format, vet, staticcheck, generated code and the plugin contract
 	go mod tidy -diff
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	go vet $(PACKAGES)
@@ -49,6 +53,14 @@ check: ## check go.mod, format, vet, staticcheck and generated code
 	@before=$$(cat $(GENERATED) | cksum); \
 	$(MAKE) --no-print-directory generate || exit 1; \
 	test "$$before" = "$$(cat $(GENERATED) | cksum)" || { echo "generated code was stale and is now fresh: commit it"; exit 1; }
+	$(MAKE) --no-print-directory contract
+
+# The modules that buf is built from come from Go's cache, if they are there, so
+# that a machine off the net can check too.
+contract: ## check that plugins which are out there still fit
+	@cd core/plugin/pluginpb && \
+	GOFLAGS= GOPROXY="file://$$(go env GOMODCACHE)/cache/download,$$(go env GOPROXY)" \
+	go run $(BUF) breaking --against ../../../testdata/proto --config '{"version":"v2","breaking":{"use":["FILE"]}}'
 
 cross: $(PLATFORMS) ## build for linux and darwin, amd64 and arm64
 	GOOS=darwin CGO_ENABLED=0 go vet $(PACKAGES)

@@ -65,66 +65,78 @@ func TestE2EOfficialClients(t *testing.T) {
 // installClients returns the script, in a place where node finds the clients.
 func installClients(t *testing.T) string {
 	t.Helper()
+	dir := t.TempDir()
+	linkNodeModules(t, clientsDir, dir)
+	return copyFile(t, filepath.Join(clientsDir, "stock.mjs"), dir)
+}
+
+// linkNodeModules has node find, from dir, what the package-lock.json in from
+// lists. It skips the test where that can't be had.
+func linkNodeModules(t *testing.T, from, dir string) {
+	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs node and npm: %v", err)
 		}
 	}
-	lock, err := os.ReadFile(filepath.Join(clientsDir, "package-lock.json"))
+	lock, err := os.ReadFile(filepath.Join(from, "package-lock.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(lock)
-	installed := filepath.Join("..", "..", "bin", "clients-"+hex.EncodeToString(sum[:6]))
+	installed := filepath.Join("..", "..", "bin", filepath.Base(from)+"-"+hex.EncodeToString(sum[:6]))
 	if _, err := os.Stat(installed); err != nil {
-		npmInstall(t, installed)
+		npmInstall(t, from, installed)
 	}
 	modules, err := filepath.Abs(filepath.Join(installed, "node_modules"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	return copyFile(t, dir, "stock.mjs")
 }
 
-// npmInstall makes a directory with the clients in it, all or nothing.
-func npmInstall(t *testing.T, dir string) {
+// npmInstall makes dir with the modules that from lists, all or nothing.
+func npmInstall(t *testing.T, from, dir string) {
 	t.Helper()
 	bin := filepath.Dir(dir)
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tmp, err := os.MkdirTemp(bin, "clients-install")
+	tmp, err := os.MkdirTemp(bin, "npm-install")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(tmp)
 	for _, name := range []string{"package.json", "package-lock.json", ".npmrc"} {
-		copyFile(t, tmp, name)
+		copyFile(t, filepath.Join(from, name), tmp)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
 	defer cancel()
 	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
 	npm.Dir, npm.WaitDelay = tmp, time.Second
 	if said, err := npm.CombinedOutput(); err != nil {
-		t.Skipf("npm can't install the clients here: %v\n%s", err, said)
+		t.Skipf("npm can't install %s here: %v\n%s", filepath.Base(from), err, said)
 	}
 	if err := os.Rename(tmp, dir); err != nil && !os.IsExist(err) { // another test process was faster
 		t.Fatal(err)
 	}
 }
 
-func copyFile(t *testing.T, to, name string) (path string) {
+// copyFile copies a file into a directory, and returns where it is there.
+func copyFile(t *testing.T, file, to string) (path string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(clientsDir, name))
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path = filepath.Join(to, name)
-	if err := os.WriteFile(path, text, 0o600); err != nil {
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(to, filepath.Base(file))
+	if err := os.WriteFile(path, text, info.Mode()); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -3,16 +3,20 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/api"
+	"github.com/seed-af7fee88/foreman/core/config"
 )
 
 type healthCmd struct {
 	daemonFlag
 	waitFlag
+	Watch  bool   `short:"w" help:"Go on with each event as it happens, until interrupted; -o json prints the events alone, one a line." env:"FOREMAN_WATCH"`
 	Output string `short:"o" help:"Format: text or json." enum:"text,json" default:"text" env:"FOREMAN_HEALTH_OUTPUT"`
 }
 
@@ -26,6 +30,18 @@ func (c *healthCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.Watch && c.Output == "json" {
+		return e.follow(ctx, client, e.eventJSON)
+	}
+	err = c.tell(ctx, e, client)
+	if c.Watch && (err == nil || errors.Is(err, errNo)) {
+		return e.follow(ctx, client, e.eventLine)
+	}
+	return err
+}
+
+// tell prints the health once.
+func (c *healthCmd) tell(ctx context.Context, e *env, client *api.Client) error {
 	type answer struct {
 		body   json.RawMessage
 		health api.Health
@@ -62,6 +78,12 @@ func healthFields(h api.Health, url string, now time.Time) []field {
 	}
 	for _, p := range h.Plugins {
 		fields = append(fields, field{label: "plugin", value: pluginText(p)})
+	}
+	for _, n := range h.Notifiers {
+		fields = append(fields, field{label: "notifier", value: notifierText(n)})
+	}
+	if text := configText(h.Config); text != "" {
+		fields = append(fields, field{label: "config", value: text, colour: red})
 	}
 	return append(fields, field{label: "foreman", value: h.Version + " at " + url})
 }
@@ -112,6 +134,32 @@ func pluginText(p core.PluginStatus) string {
 		text += ", " + count(p.Restarts, "restart")
 	}
 	return text + inBrackets(p.Error)
+}
+
+func notifierText(n core.NotifierStatus) string {
+	text := fmt.Sprintf("%s: %d delivered", n.Name, n.Delivered)
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{n.Queued, "queued"}, {n.Dropped, "dropped"}, {n.Folded, "folded"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.what)
+		}
+	}
+	return text + inBrackets(n.Error)
+}
+
+// configText is what somebody has to do about the config, or "".
+func configText(c api.ConfigHealth) string {
+	switch {
+	case c.Error != nil:
+		problem := config.Error{File: c.Error.File, Line: c.Error.Line, Key: c.Error.Key, Problem: c.Error.Problem}
+		return "rejected, the one before is in force: " + problem.Error()
+	case len(c.NeedsRestart) > 0:
+		return "needs a restart for " + strings.Join(c.NeedsRestart, ", ")
+	default:
+		return ""
+	}
 }
 
 func inBrackets(s string) string {

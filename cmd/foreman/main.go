@@ -43,6 +43,9 @@ type grammar struct {
 	PS         psCmd         `cmd:"" name:"ps" help:"List the resident models."`
 	Validate   validateCmd   `cmd:"" help:"Check that models are installed."`
 	Health     healthCmd     `cmd:"" help:"Tell how the daemon and its target are."`
+	Notify     notifyCmd     `cmd:"" help:"Try the notifiers."`
+	Plugins    pluginsCmd    `cmd:"" help:"See the plugins."`
+	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Check the config."`
 	Completion completionCmd `cmd:"" help:"Print shell code that completes foreman's commands."`
 	Plugin     pluginCmd     `cmd:"" hidden:"" help:"Serve a built-in plugin; foreman runs this itself."`
 }

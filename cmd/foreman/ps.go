@@ -116,6 +116,8 @@ func psTable(residents []core.Resident, now time.Time) [][]string {
 // processor says where r is, in the words of `ollama ps`.
 func processor(r core.Resident) string {
 	switch {
+	case r.SizeVRAM <= 0 && r.Size <= 0: // a backend that doesn't tell
+		return "-"
 	case r.SizeVRAM <= 0:
 		return "100% CPU"
 	case r.SizeVRAM == r.Size:

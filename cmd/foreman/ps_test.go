@@ -31,7 +31,7 @@ func TestPSTable(t *testing.T) {
 		{"both", "0123", "100 GB", "23%/77% CPU/GPU", "77 GB", "4096", "in 1 hour"},
 		{"cpu", "-", "500 kB", "100% CPU", "0 B", "-", "now"},
 		{"odd", "-", "1 B", "Unknown", "2 B", "-", "in 59 seconds"},
-		{"pinned", "-", "0 B", "100% CPU", "0 B", "-", "never"},
+		{"pinned", "-", "0 B", "-", "0 B", "-", "never"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/seed-af7fee88/foreman/core/config"
 	"github.com/seed-af7fee88/foreman/core/daemon"
@@ -16,34 +18,48 @@ type serveCmd struct {
 	Demo   bool   `help:"Serve a simulated Ollama: no GPU and no models needed." env:"FOREMAN_DEMO"`
 }
 
-// Run serves until SIGTERM or Ctrl-C, which end it well.
+// Run serves until SIGTERM or Ctrl-C, which end it well. SIGHUP has it read its
+// config again.
 func (c *serveCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.load()
+	load := func() (config.Config, error) { return c.load(e) }
+	cfg, err := load()
 	if err != nil {
 		return err
 	}
-	if c.Listen != "" {
-		if err := cfg.Server.SetListen(c.Listen); err != nil {
-			return usageError{fmt.Errorf("--listen: %w", err)}
-		}
-	}
-	if c.Demo {
-		cfg.Target = config.Target{Backend: "sim"}
-	}
-	d, err := daemon.New(cfg, version(), logger(e.stderr, cfg.Log))
+	level := new(slog.LevelVar)
+	options := daemon.Options{Version: version(), Level: level, Load: load}
+	d, err := daemon.New(cfg, options, logger(e.stderr, cfg.Log, level))
 	if err != nil {
 		return usageError{err}
 	}
 	if c.Demo {
 		fmt.Fprintf(e.stderr, "foreman: a simulated Ollama; try: %s inventory, or OLLAMA_HOST=%s ollama run llama3.2\n", os.Args[0], d.URL())
 	}
-	return d.Run(ctx)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	return d.Run(ctx, hangup)
 }
 
-// logger writes to w as the config says.
-func logger(w io.Writer, l config.Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(l.Level)) // the config takes no other words than slog's
+// load is the config with what the flags say over it.
+func (c *serveCmd) load(e *env) (config.Config, error) {
+	cfg, err := e.load()
+	if err != nil {
+		return cfg, err
+	}
+	if c.Listen != "" {
+		if err := cfg.Server.SetListen(c.Listen); err != nil {
+			return cfg, usageError{fmt.Errorf("--listen: %w", err)}
+		}
+	}
+	if c.Demo {
+		cfg.Target = config.Target{Backend: "sim"}
+	}
+	return cfg, nil
+}
+
+// logger writes to w as the config says, from level on.
+func logger(w io.Writer, l config.Log, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if l.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

@@ -163,9 +163,7 @@ func judge(names []wanted, models []core.Model) []verdict {
 	all := make([]string, len(models))
 	for i, m := range models {
 		all[i] = m.Name
-		if name, err := core.ParseModelName(m.Name); err == nil {
-			byName[name] = m.Name
-		}
+		byName[core.NameOf(m.Name)] = m.Name
 	}
 	verdicts := make([]verdict, len(names))
 	for i, w := range names {

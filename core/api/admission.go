@@ -3,8 +3,8 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"path"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -35,8 +35,9 @@ const (
 // A missing model is a 404, never a 503, which half of the clients retry.
 type admission struct {
 	inventory Inventory
-	allow     []string // patterns of names that aren't checked
 	looks     singleflight.Group
+	searches  singleflight.Group // for near names
+	searching chan struct{}      // a slot for each that may run
 
 	mu     sync.Mutex
 	misses map[core.ModelName]miss // at most maxMisses
@@ -50,26 +51,30 @@ type miss struct {
 	list  string // the ETag of the list that near is from
 }
 
-func newAdmission(inventory Inventory, allow []string) *admission {
-	return &admission{inventory: inventory, allow: allow, misses: make(map[core.ModelName]miss)}
+func newAdmission(inventory Inventory) *admission {
+	return &admission{
+		inventory: inventory,
+		searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		misses:    make(map[core.ModelName]miss),
+	}
 }
 
 // admit returns what keeps a request for name from the target, or nil.
-func (a *admission) admit(ctx context.Context, name string) error {
-	if a.unchecked(name) {
+func (s *service) admit(ctx context.Context, name string) error {
+	if unchecked(name, s.opts.Allow) {
 		return nil
 	}
-	_, err := a.find(ctx, name)
+	_, err := s.admission.find(ctx, name)
 	return err
 }
 
 // unchecked reports whether the target alone can tell: Ollama reaches models
 // in its cloud that it doesn't list, and the owner may know of others.
-func (a *admission) unchecked(name string) bool {
+func unchecked(name string, allow []string) bool {
 	if lower := strings.ToLower(name); strings.HasSuffix(lower, ":cloud") || strings.HasSuffix(lower, "-cloud") {
 		return true
 	}
-	for _, pattern := range a.allow {
+	for _, pattern := range allow {
 		if ok, err := path.Match(pattern, name); ok && err == nil {
 			return true
 		}
@@ -105,9 +110,8 @@ func (a *admission) find(ctx context.Context, name string) (core.Model, error) {
 	if snapshot.Status != core.Healthy && time.Since(snapshot.InventoryAt) > core.AbsenceLasts {
 		return core.Model{}, away(snapshot)
 	}
-	again := time.Since(missed.at) < keepsAsking
-	near := a.remember(names[0], again, snapshot.Inventory)
-	return core.Model{}, missing(name, near)
+	now := a.refused(names[0], missed, snapshot.Inventory)
+	return core.Model{}, missing(name, now.near)
 }
 
 func installed(snapshot *core.Snapshot, names []core.ModelName) (core.Model, bool) {
@@ -143,31 +147,49 @@ func (a *admission) missed(name core.ModelName) miss {
 	return a.misses[name]
 }
 
-// remember notes that inventory doesn't have name, and returns the names that
-// may have been meant. They are searched for once a list, one search at a
-// time: 10,000 models take some milliseconds.
-func (a *admission) remember(name core.ModelName, again bool, inventory *core.Inventory) []string {
-	m := miss{at: time.Now(), again: again}
+// refused notes that inventory doesn't have name, which was missed before as
+// old says. When there are many misses, one of the others is forgotten.
+func (a *admission) refused(name core.ModelName, old miss, inventory *core.Inventory) miss {
+	m := miss{at: time.Now(), again: time.Since(old.at) < keepsAsking}
 	if inventory != nil {
 		m.list = inventory.Tags.ETag
 	}
+	if m.near = old.near; old.list != m.list {
+		m.near = a.search(name, m.list, inventory)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if old, ok := a.misses[name]; ok && old.list == m.list {
-		m.near = old.near
-	} else {
-		m.near = inventory.Near(name.String())
-	}
-	if len(a.misses) >= maxMisses {
-		clear(a.misses)
+	if _, known := a.misses[name]; !known && len(a.misses) >= maxMisses {
+		for other := range a.misses { // any
+			delete(a.misses, other)
+			break
+		}
 	}
 	a.misses[name] = m
-	return m.near
+	return m
 }
 
-func missing(name string, near []string) error {
-	return &httpError{status: http.StatusNotFound, message: NotFound(name, near)}
+// search returns the names that may have been meant. Among 10,000 models it
+// takes some milliseconds: all who miss a name share one search, and those for
+// different names leave half of the processors to others.
+func (a *admission) search(name core.ModelName, list string, inventory *core.Inventory) []string {
+	near, _, _ := a.searches.Do(list+" "+name.String(), func() (any, error) {
+		a.searching <- struct{}{}
+		defer func() { <-a.searching }()
+		return inventory.Near(name.String()), nil
+	})
+	return near.([]string)
 }
+
+func missing(name string, near []string) error { return &notInstalled{name, near} }
+
+// notInstalled refuses a request for a model.
+type notInstalled struct {
+	name string
+	near []string // installed ones that may have been meant
+}
+
+func (e *notInstalled) Error() string { return NotFound(e.name, e.near) }
 
 // NotFound is Ollama's own sentence about a missing model, and the names that
 // may have been meant.

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 // checked is every route whose model is looked up before the target gets the
@@ -288,7 +287,7 @@ func TestNearNamesFollowTheList(t *testing.T) {
 }
 
 func TestNamesThatAreNotChecked(t *testing.T) {
-	allow := func(o *api.Options) { o.Allow = []string{"gpt-*", "me/alias", "odd name?"} }
+	allow := func(o *setup) { o.Allow = []string{"gpt-*", "me/alias", "odd name?"} }
 	for _, believed := range []*core.Snapshot{found(), lost(nothing())} {
 		f := start(t, believed, http.HandlerFunc(answers), allow)
 		for _, name := range []string{

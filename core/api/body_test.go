@@ -186,7 +186,7 @@ func padded(n int) string {
 
 func TestABodyIsBoundedBeforeAndAfterItIsDecoded(t *testing.T) {
 	const limit = 100_000
-	f := start(t, found(named("tiny:latest")), http.HandlerFunc(answers), func(o *api.Options) { o.MaxBody = limit })
+	f := start(t, found(named("tiny:latest")), http.HandlerFunc(answers), func(o *setup) { o.MaxBody = limit })
 	stored := func(s string) string { // gzip can't make it smaller
 		var packed bytes.Buffer
 		w, _ := gzip.NewWriterLevel(&packed, gzip.NoCompression)

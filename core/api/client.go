@@ -167,24 +167,15 @@ func list[T any](ctx context.Context, c *Client, path string, fresh bool, read f
 
 // get returns the body and the header of a 200.
 func (c *Client) get(ctx context.Context, path string, fresh bool) ([]byte, http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	header := http.Header{}
+	if fresh {
+		header.Set("Cache-Control", "no-cache")
+	}
+	resp, err := c.open(ctx, &c.http, path, header)
 	if err != nil {
 		return nil, nil, err
 	}
-	if fresh {
-		req.Header.Set("Cache-Control", "no-cache")
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, nil, c.noDaemon(ctx, err)
-	}
 	defer resp.Body.Close()
-	if !strings.HasPrefix(resp.Header.Get("Server"), "foreman/") {
-		return nil, nil, fmt.Errorf("%w on %s: something else does", ErrNoDaemon, c.base)
-	}
 	var body bytes.Buffer
 	body.Grow(int(min(max(0, resp.ContentLength), maxAnswer)) + bytes.MinRead)
 	if _, err := body.ReadFrom(io.LimitReader(resp.Body, maxAnswer)); err != nil {
@@ -196,10 +187,35 @@ func (c *Client) get(ctx context.Context, path string, fresh bool) ([]byte, http
 	return body.Bytes(), resp.Header, nil
 }
 
+// open asks by way of client. It is a foreman that answers, with whatever
+// status.
+func (c *Client) open(ctx context.Context, client *http.Client, path string, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, c.noDaemon(ctx, err)
+	}
+	if !strings.HasPrefix(resp.Header.Get("Server"), "foreman/") {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%w on %s: something else does", ErrNoDaemon, c.base)
+	}
+	return resp, nil
+}
+
 // noDaemon is err as the reason why none answers, unless the caller left or
 // the daemon wants another certificate.
 func (c *Client) noDaemon(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(context.Cause(ctx), errHush):
+		err = errHush
+	case ctx.Err() != nil:
 		return ctx.Err()
 	}
 	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" && strings.Contains(alert.Err.Error(), "certificate") {

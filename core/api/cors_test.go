@@ -5,13 +5,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 const page = "https://app.example"
 
-func withOrigins(o *api.Options) { o.Origins = []string{page, "http://localhost:3000"} }
+func withOrigins(o *setup) { o.Origins = []string{page, "http://localhost:3000"} }
 
 // corsHeaders are what an answer tells a browser, without their common prefix.
 func corsHeaders(a answer) map[string]string {

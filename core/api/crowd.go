@@ -17,17 +17,29 @@ const crowdedEvery = time.Minute
 // request header: those who only hold connections can't keep others out. If
 // all the others are at work, it is closed.
 type crowd struct {
-	most int
-	log  *slog.Logger
+	log *slog.Logger
 
 	mu    sync.Mutex
+	most  int                    // 0 is no bound
 	since map[net.Conn]time.Time // when it began to wait, zero while at work
 	told  time.Time
 }
 
-func newCrowd(most int, log *slog.Logger) *crowd {
-	return &crowd{most: most, log: log, since: make(map[net.Conn]time.Time)}
+func newCrowd(log *slog.Logger) *crowd {
+	return &crowd{log: log, since: make(map[net.Conn]time.Time)}
 }
+
+// limit sets the bound. Connections over it that only wait are closed now;
+// those at work stay.
+func (c *crowd) limit(most int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most = most
+	for most > 0 && len(c.since) > most && c.makeRoom() {
+	}
+}
+
+func (c *crowd) full() bool { return c.most > 0 && len(c.since) >= c.most }
 
 // watch is the server's [http.Server.ConnState]. A connection that was made
 // to leave isn't known any more when it says so itself.
@@ -37,7 +49,7 @@ func (c *crowd) watch(conn net.Conn, state http.ConnState) {
 	_, known := c.since[conn]
 	switch {
 	case state == http.StateNew:
-		if len(c.since) >= c.most && !c.makeRoom() {
+		if c.full() && !c.makeRoom() {
 			leave(conn)
 			return
 		}
@@ -85,15 +97,22 @@ func transport(conn net.Conn) net.Conn {
 	return conn
 }
 
-// connKey is where a request's context has its [net.Conn].
+// connKey is where a request's context has its connection.
 type connKey struct{}
+
+// A connection is what a request came by, and a channel that is closed once
+// foreman stops.
+type connection struct {
+	net.Conn
+	stops <-chan struct{}
+}
 
 // breakOff ends r's answer so that its caller sees it broken. HTTP/1.1 shows
 // that by what is missing at the end; of HTTP/1.0 a close is the end, so
 // there the connection is reset.
 func breakOff(r *http.Request) {
-	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok && !r.ProtoAtLeast(1, 1) {
-		if tcp, ok := transport(conn).(*net.TCPConn); ok {
+	if conn, ok := r.Context().Value(connKey{}).(connection); ok && !r.ProtoAtLeast(1, 1) {
+		if tcp, ok := transport(conn.Conn).(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
 	}

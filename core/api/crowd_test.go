@@ -9,12 +9,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
-func withConnections(most int) func(*api.Options) {
-	return func(o *api.Options) { o.Connections = most }
+func withConnections(most int) func(*setup) {
+	return func(o *setup) { o.Connections = most }
 }
 
 // open is a connection that has sent text and, if that is a whole request,

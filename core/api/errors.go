@@ -33,11 +33,14 @@ const retrySeconds = 2
 // stays inside.
 func asHTTP(err error) *httpError {
 	var known *httpError
+	var absent *notInstalled
 	var tooLarge *http.MaxBytesError
 	var fault *core.Fault
 	switch {
 	case errors.As(err, &known):
 		return known
+	case errors.As(err, &absent):
+		return &httpError{status: http.StatusNotFound, message: absent.Error()}
 	case errors.As(err, &tooLarge):
 		return &httpError{status: http.StatusRequestEntityTooLarge,
 			message: fmt.Sprintf("the request's body is over %d bytes; server.max_body sets the limit", tooLarge.Limit)}
@@ -54,13 +57,12 @@ func asHTTP(err error) *httpError {
 }
 
 // fail tells err in the shape that callers of the path parse.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asHTTP(err)
 	if e.status == http.StatusInternalServerError {
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	header := w.Header()
-	header.Set("Content-Type", "application/json; charset=utf-8")
 	header.Set("X-Content-Type-Options", "nosniff")
 	if e.retryAfter > 0 {
 		header.Set("Retry-After", strconv.Itoa(e.retryAfter))
@@ -72,9 +74,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(e.status)
-	_, _ = w.Write(body)
+	_ = send(w, e.status, jsonType, body)
 }
 
 // errorBody has one of the three shapes that clients of Ollama parse: its

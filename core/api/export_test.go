@@ -9,7 +9,16 @@ import (
 // DialTarget has s reach its target by dial, so that a test can run both
 // inside one bubble of synctest.
 func (s *Server) DialTarget(dial func() (net.Conn, error)) {
-	s.target.transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return dial() }
+	s.target.wires.dial = func(context.Context, string, string) (net.Conn, error) { return dial() }
+	s.target.transport.DialContext = s.target.wires.dial
+}
+
+// NewWires returns what sends small requests by dial, and all others by other.
+func NewWires(dial func() (net.Conn, error), other http.RoundTripper) interface {
+	http.RoundTripper
+	CloseIdleConnections()
+} {
+	return &wires{dial: func(context.Context, string, string) (net.Conn, error) { return dial() }, other: other}
 }
 
 // Dial has c reach the daemon by dial.
@@ -26,13 +35,17 @@ var ModelOf = modelOf
 
 // HoldsBodies reports whether s holds any request's body.
 func (s *Server) HoldsBodies() bool {
-	all := max(leastBudget, 8*s.opts.MaxBody)
-	if !s.bodies.TryAcquire(all) {
+	now := s.current.Load()
+	all := budget(now.opts.MaxBody)
+	if !now.bodies.TryAcquire(all) {
 		return true
 	}
-	s.bodies.Release(all)
+	now.bodies.Release(all)
 	return false
 }
 
 // TakeBudget leaves room for n bytes of bodies.
-func (s *Server) TakeBudget(n int64) { s.bodies.TryAcquire(max(leastBudget, 8*s.opts.MaxBody) - n) }
+func (s *Server) TakeBudget(n int64) {
+	now := s.current.Load()
+	now.bodies.TryAcquire(budget(now.opts.MaxBody) - n)
+}

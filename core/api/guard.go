@@ -3,9 +3,12 @@ package api
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,8 +16,13 @@ import (
 type guard struct {
 	hosts   map[string]bool // lower case
 	origins origins
-	tokens  [][sha256.Size]byte
+	tokens  []token // by name
 	cross   *http.CrossOriginProtection
+}
+
+type token struct {
+	caller string
+	sum    [sha256.Size]byte
 }
 
 // newGuard panics if one of the allowed origins isn't any.
@@ -29,8 +37,8 @@ func newGuard(hosts, allowedOrigins []string, tokens map[string]string) guard {
 			panic(err)
 		}
 	}
-	for _, t := range tokens {
-		g.tokens = append(g.tokens, sha256.Sum256([]byte(t)))
+	for _, caller := range slices.Sorted(maps.Keys(tokens)) {
+		g.tokens = append(g.tokens, token{caller, sha256.Sum256([]byte(tokens[caller]))})
 	}
 	return g
 }
@@ -44,8 +52,10 @@ func (g guard) check(r *http.Request) error {
 	if err := g.cross.Check(r); err != nil {
 		return errorf(http.StatusForbidden, "a web page of another origin may not do this")
 	}
-	if r.URL.EscapedPath() != "/livez" && !g.origins.asked(r) && !g.knowsToken(r.Header) {
-		return errorf(http.StatusUnauthorized, "a token is needed: send Authorization: Bearer TOKEN or x-api-key: TOKEN")
+	if r.URL.EscapedPath() != "/livez" && !g.origins.asked(r) {
+		if _, known := g.caller(r.Header); !known {
+			return errorf(http.StatusUnauthorized, "a token is needed: send Authorization: Bearer TOKEN or x-api-key: TOKEN")
+		}
 	}
 	return nil
 }
@@ -54,7 +64,10 @@ func (g guard) check(r *http.Request) error {
 // somebody else's DNS.
 func (g guard) knowsHost(hostport string) bool {
 	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
+	if h, port, err := net.SplitHostPort(hostport); err == nil {
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil && port != "" {
+			return false
+		}
 		host = h
 	}
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
@@ -63,23 +76,29 @@ func (g guard) knowsHost(hostport string) bool {
 	return g.hosts[strings.ToLower(strings.TrimSuffix(host, "."))]
 }
 
-// knowsToken compares digests, so that time tells nothing of a token or its
-// length. Either header will do: some clients fill the other with a dummy.
-func (g guard) knowsToken(header http.Header) bool {
+// caller returns the name of the token in header, "" if none is needed, and
+// whether there is a right one. It compares digests, so that time tells
+// nothing of a token or its length. Either header will do: some clients fill
+// the other with a dummy.
+func (g guard) caller(header http.Header) (name string, known bool) {
 	if len(g.tokens) == 0 {
-		return true
+		return "", true
 	}
-	known := g.isToken(header.Get("X-Api-Key"))
+	name, known = g.ownerOf(header.Get("X-Api-Key"))
 	if scheme, rest, ok := strings.Cut(header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		known = g.isToken(strings.TrimSpace(rest)) || known
+		if bearer, ok := g.ownerOf(strings.TrimSpace(rest)); ok {
+			name, known = bearer, true
+		}
 	}
-	return known
+	return name, known
 }
 
-func (g guard) isToken(given string) bool {
-	sum, known := sha256.Sum256([]byte(given)), 0
+func (g guard) ownerOf(given string) (caller string, known bool) {
+	sum := sha256.Sum256([]byte(given))
 	for _, t := range g.tokens {
-		known |= subtle.ConstantTimeCompare(sum[:], t[:])
+		if subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1 {
+			caller, known = t.caller, given != ""
+		}
 	}
-	return given != "" && known == 1
+	return caller, known
 }

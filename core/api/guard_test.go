@@ -7,11 +7,10 @@ import (
 	"testing"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 func TestHostsThatForemanAnswersTo(t *testing.T) {
-	f := start(t, found(), nil, func(o *api.Options) { o.AllowedHosts = []string{"foreman.lan"} })
+	f := start(t, found(), nil, func(o *setup) { o.AllowedHosts = []string{"foreman.lan"} })
 	for host, want := range map[string]int{
 		"localhost":          200,
 		"localhost:11435":    200,
@@ -39,6 +38,13 @@ func TestHostsThatForemanAnswersTo(t *testing.T) {
 		":11435":             403,
 		"[]":                 403,
 		"[evil.example]:1":   403,
+		"localhost:":         200, // RFC 3986 lets the port be empty
+		"localhost:evil":     403,
+		"localhost:80x":      403,
+		"localhost:-1":       403,
+		"localhost:65536":    403,
+		"127.0.0.1:evil":     403,
+		"[::1]:evil":         403,
 	} {
 		for _, path := range []string{"/api/tags", "/healthz", "/livez", "/"} {
 			if got := f.raw("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"); got.status != want {
@@ -84,7 +90,7 @@ func TestAWebPageOfAnotherOriginChangesNothing(t *testing.T) {
 }
 
 // withTokens lets in two callers.
-func withTokens(o *api.Options) {
+func withTokens(o *setup) {
 	o.Tokens = map[string]string{"alice": "alice-secret-0123456789", "bob": "bob secret"}
 }
 
@@ -204,7 +210,7 @@ func TestNoOddRequestReachesInference(t *testing.T) {
 }
 
 func TestAnEmptyTokenIsNobodys(t *testing.T) {
-	f := start(t, found(), nil, func(o *api.Options) { o.Tokens = map[string]string{"alice": ""} })
+	f := start(t, found(), nil, func(o *setup) { o.Tokens = map[string]string{"alice": ""} })
 	for _, header := range []string{"Accept: */*", "X-Api-Key: ", "Authorization: Bearer "} {
 		if got := f.get("/api/tags", header); got.status != 401 {
 			t.Errorf("%s: %d", header, got.status)
@@ -214,7 +220,7 @@ func TestAnEmptyTokenIsNobodys(t *testing.T) {
 
 func TestTokensAreNowhereToBeSeen(t *testing.T) {
 	var f *foreman
-	broken := func(o *api.Options) {
+	broken := func(o *setup) {
 		o.Upstream = func() (core.Upstream, error) { return core.Upstream{}, errors.New("broken") }
 	}
 	f = start(t, found(), nil, everything, withTokens, broken)

@@ -55,7 +55,8 @@ func answered(to, header http.Header, streamed bool) {
 		to["Vary"] = append(vary, header["Vary"]...)
 	}
 	if streamed {
-		to["X-Accel-Buffering"] = []string{"no"} // a proxy in front must not hold it back
+		to["Transfer-Encoding"] = []string{"chunked"} // even if the answer turns out to be one short piece
+		to["X-Accel-Buffering"] = []string{"no"}      // a proxy in front must not hold it back
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 func TestHeadersThatTheTargetGets(t *testing.T) {
@@ -39,7 +38,7 @@ func TestHeadersThatTheTargetGets(t *testing.T) {
 		{"X-Other: y", "y"},
 	} {
 		var header http.Header
-		f := start(t, tiny(), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { header = r.Header }), func(o *api.Options) {
+		f := start(t, tiny(), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { header = r.Header }), func(o *setup) {
 			o.Upstream = func() (core.Upstream, error) {
 				return core.Upstream{URL: upstream, Header: http.Header{"Authorization": {"Bearer the-targets"}}}, nil
 			}

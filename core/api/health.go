@@ -11,19 +11,21 @@ import (
 // Health is the body of GET /healthz. Times are null until there is one;
 // durations are in the unit that their name says.
 type Health struct {
-	SchemaVersion int                 `json:"schema_version"`
-	Status        core.Status         `json:"status"`
-	Degraded      bool                `json:"degraded"`
-	Version       string              `json:"version"`
-	Target        HealthTarget        `json:"target"`
-	LastPoll      HealthPoll          `json:"last_poll"`
-	LastSuccess   HealthMoment        `json:"last_success"`
-	NextPollAt    *time.Time          `json:"next_poll_at"`
-	PollInterval  float64             `json:"poll_interval_seconds"`
-	Failures      int                 `json:"consecutive_failures"`
-	Inventory     HealthList          `json:"inventory"`
-	Resident      HealthList          `json:"resident"`
-	Plugins       []core.PluginStatus `json:"plugins"`
+	SchemaVersion int                   `json:"schema_version"`
+	Status        core.Status           `json:"status"`
+	Degraded      bool                  `json:"degraded"`
+	Version       string                `json:"version"`
+	Target        HealthTarget          `json:"target"`
+	LastPoll      HealthPoll            `json:"last_poll"`
+	LastSuccess   HealthMoment          `json:"last_success"`
+	NextPollAt    *time.Time            `json:"next_poll_at"`
+	PollInterval  float64               `json:"poll_interval_seconds"`
+	Failures      int                   `json:"consecutive_failures"`
+	Inventory     HealthList            `json:"inventory"`
+	Resident      HealthList            `json:"resident"`
+	Plugins       []core.PluginStatus   `json:"plugins"`
+	Notifiers     []core.NotifierStatus `json:"notifiers"`
+	Config        ConfigHealth          `json:"config"`
 }
 
 // HealthTarget says who is asked.
@@ -57,19 +59,27 @@ type HealthList struct {
 	Reason     core.Reason `json:"reason,omitempty"` // why the last look at this list alone failed
 }
 
+// ConfigHealth says which config is in force.
+type ConfigHealth struct {
+	File         string                   `json:"file"` // "" if there is none
+	LoadedAt     *time.Time               `json:"loaded_at"`
+	Error        *core.ConfigRejectedData `json:"error"`         // of a later state of the file, which isn't in force; null if there is none
+	NeedsRestart []string                 `json:"needs_restart"` // keys whose change in the file counts from the next start on
+}
+
 const schemaVersion = 1
 
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) error {
+func (s *service) healthz(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	return writeJSON(w, jsonType, s.health(s.inventory.Snapshot(), time.Now()))
 }
 
-func (s *Server) health(snapshot *core.Snapshot, now time.Time) Health {
+func (s *service) health(snapshot *core.Snapshot, now time.Time) Health {
 	h := Health{
 		SchemaVersion: schemaVersion,
 		Status:        snapshot.Status,
 		Degraded:      snapshot.Status == core.Degraded,
-		Version:       s.opts.Version,
+		Version:       s.deps.Version,
 		Target:        HealthTarget{Backend: snapshot.Backend, URL: s.targetURL(snapshot), Version: snapshot.Version},
 		LastSuccess:   moment(snapshot.LastSuccess, now),
 		NextPollAt:    timeOrNull(snapshot.NextPoll),
@@ -77,8 +87,14 @@ func (s *Server) health(snapshot *core.Snapshot, now time.Time) Health {
 		Failures:      snapshot.Failures,
 		Inventory:     HealthList{Stale: snapshot.InventoryStale()},
 		Resident:      HealthList{Stale: snapshot.ResidencyStale()},
-		Plugins:       append([]core.PluginStatus{}, s.opts.Plugins()...), // never null
+		Plugins:       append([]core.PluginStatus{}, s.deps.Plugins()...), // never null
+		Notifiers:     append([]core.NotifierStatus{}, s.deps.Notifiers()...),
+		Config:        s.deps.Config(),
 	}
+	if at := h.Config.LoadedAt; at != nil {
+		h.Config.LoadedAt = timeOrNull(*at)
+	}
+	h.Config.NeedsRestart = append([]string{}, h.Config.NeedsRestart...)
 	if poll := snapshot.LastPoll; !poll.At.IsZero() {
 		h.LastPoll = HealthPoll{At: timeOrNull(poll.At), OK: poll.Fault == nil, DurationMS: milliseconds(poll.Duration)}
 		if poll.Fault != nil {
@@ -100,20 +116,20 @@ func (s *Server) health(snapshot *core.Snapshot, now time.Time) Health {
 }
 
 // targetURL is the target's, which a backend may have chosen itself.
-func (s *Server) targetURL(snapshot *core.Snapshot) string {
-	if upstream, err := s.opts.Upstream(); err == nil {
+func (s *service) targetURL(snapshot *core.Snapshot) string {
+	if upstream, err := s.deps.Upstream(); err == nil {
 		return upstream.URL
 	}
 	return snapshot.URL
 }
 
-func (s *Server) livez(w http.ResponseWriter, _ *http.Request) error {
+func (s *service) livez(w http.ResponseWriter, _ *http.Request) error {
 	return writeText(w, http.StatusOK, "ok")
 }
 
 // readyz is 503 until there is an inventory to answer from, of this process
 // or an earlier one.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
+func (s *service) readyz(w http.ResponseWriter, r *http.Request) error {
 	snapshot := s.inventory.Snapshot()
 	status, text := http.StatusOK, "ok"
 	if snapshot.Inventory == nil {
@@ -121,7 +137,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	}
 	if r.URL.Query().Has("verbose") {
 		text += "\ntarget " + string(snapshot.Status)
-		for _, p := range s.opts.Plugins() {
+		for _, p := range s.deps.Plugins() {
 			text += fmt.Sprintf("\nplugin %s %s", p.Name, p.State)
 		}
 	}
@@ -129,10 +145,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 }
 
 func writeText(w http.ResponseWriter, status int, text string) error {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text + "\n"))
-	return nil
+	return send(w, status, textType, []byte(text+"\n"))
 }
 
 func moment(at, now time.Time) HealthMoment {

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,7 +39,7 @@ func isHealth(t *testing.T, got answer, want string) {
 
 func TestHealthBeforeTheFirstPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, nothing(), nil, func(o *api.Options) {
+		f := start(t, nothing(), nil, func(o *setup) {
 			o.Upstream = func() (core.Upstream, error) { return core.Upstream{}, core.ErrUnavailable }
 			o.Plugins = func() []core.PluginStatus { return nil }
 		})
@@ -50,7 +51,8 @@ func TestHealthBeforeTheFirstPoll(t *testing.T) {
 			"next_poll_at": null, "poll_interval_seconds": 30, "consecutive_failures": 0,
 			"inventory": {"models": 0, "as_of": null, "age_seconds": null, "stale": true},
 			"resident": {"models": 0, "as_of": null, "age_seconds": null, "stale": true},
-			"plugins": []
+			"plugins": [],
+			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }
@@ -71,14 +73,15 @@ func TestHealthOfAHealthyTarget(t *testing.T) {
 			"next_poll_at": "2000-01-01T00:00:30Z", "poll_interval_seconds": 30, "consecutive_failures": 0,
 			"inventory": {"models": 2, "as_of": "2000-01-01T00:00:00.012Z", "age_seconds": 9.988, "stale": false},
 			"resident": {"models": 1, "as_of": "2000-01-01T00:00:00.012Z", "age_seconds": 9.988, "stale": false},
-			"plugins": [{"name": "ollama", "kind": "backend", "state": "running", "restarts": 2}]
+			"plugins": [{"name": "ollama", "kind": "backend", "state": "running", "restarts": 2}],
+			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }
 
 func TestHealthOfATargetThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t, found(named("a:latest")), nil, func(o *api.Options) {
+		f := start(t, found(named("a:latest")), nil, func(o *setup) {
 			o.Plugins = func() []core.PluginStatus {
 				return []core.PluginStatus{{Name: "x", Kind: "backend", State: core.PluginWaiting, Error: "exit status 1"}}
 			}
@@ -94,7 +97,8 @@ func TestHealthOfATargetThatIsAway(t *testing.T) {
 			"next_poll_at": null, "poll_interval_seconds": 30, "consecutive_failures": 3,
 			"inventory": {"models": 1, "as_of": "2000-01-01T00:00:00Z", "age_seconds": 3600, "stale": true},
 			"resident": {"models": 0, "as_of": "2000-01-01T00:00:00Z", "age_seconds": 3600, "stale": true},
-			"plugins": [{"name": "x", "kind": "backend", "state": "waiting", "restarts": 0, "error": "exit status 1"}]
+			"plugins": [{"name": "x", "kind": "backend", "state": "waiting", "restarts": 0, "error": "exit status 1"}],
+			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }
@@ -112,7 +116,8 @@ func TestHealthAfterARestartWithASavedInventory(t *testing.T) {
 			"next_poll_at": null, "poll_interval_seconds": 30, "consecutive_failures": 0,
 			"inventory": {"models": 1, "as_of": "1999-12-31T23:59:00Z", "age_seconds": 60, "stale": true},
 			"resident": {"models": 0, "as_of": null, "age_seconds": null, "stale": true},
-			"plugins": [{"name": "ollama", "kind": "backend", "state": "running", "restarts": 2}]
+			"plugins": [{"name": "ollama", "kind": "backend", "state": "running", "restarts": 2}],
+			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }
@@ -138,9 +143,38 @@ func TestHealthWhenOnlyResidencyFails(t *testing.T) {
 			Inventory:    api.HealthList{Models: 1, AsOf: &now, AgeSeconds: &none},
 			Resident:     api.HealthList{AsOf: &before, AgeSeconds: &half, Stale: true, Reason: "status_500"},
 			Plugins:      []core.PluginStatus{{Name: "ollama", Kind: "backend", State: core.PluginRunning, Restarts: 2}},
+			Notifiers:    []core.NotifierStatus{},
+			Config:       api.ConfigHealth{NeedsRestart: []string{}},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("body (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestHealthTellsOfNotifiersAndTheConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := time.Now().Add(1234567 * time.Nanosecond).In(time.FixedZone("CET", 3600))
+		f := start(t, found(), nil, func(o *setup) {
+			o.Notifiers = func() []core.NotifierStatus {
+				return []core.NotifierStatus{{Name: "ops", Queued: 1, Delivered: 2, Dropped: 3, Folded: 4, Error: "refused"}}
+			}
+			o.Config = func() api.ConfigHealth {
+				return api.ConfigHealth{
+					File: "/etc/foreman.toml", LoadedAt: &at, NeedsRestart: []string{"server.listen"},
+					Error: &core.ConfigRejectedData{File: "/etc/foreman.toml", Line: 3, Key: "poll.fall", Problem: "is not a number"},
+				}
+			}
+		})
+		body := f.get("/healthz").body
+		for _, want := range []string{
+			`"notifiers":[{"name":"ops","queued":1,"delivered":2,"dropped":3,"folded":4,"last_at":null,"error":"refused"}]`,
+			`"config":{"file":"/etc/foreman.toml","loaded_at":"2000-01-01T00:00:00.001Z",` +
+				`"error":{"file":"/etc/foreman.toml","line":3,"key":"poll.fall","problem":"is not a number"},"needs_restart":["server.listen"]}`,
+		} {
+			if !strings.Contains(body, want) {
+				t.Errorf("no %s in\n%s", want, body)
+			}
 		}
 	})
 }

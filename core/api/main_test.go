@@ -33,7 +33,12 @@ type foreman struct {
 	pipes  pipes
 	client *http.Client
 	log    *logBuffer
+	events *feed
+	opts   api.Options                 // as it started
 	away   atomic.Pointer[net.OpError] // why the target can't be reached, nil while it can
+
+	mu     sync.Mutex
+	misses []core.MissingData // that it told of
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -42,16 +47,22 @@ type foreman struct {
 
 const upstream = "http://ollama.test:11434"
 
+// A setup is all that a server is made of.
+type setup struct {
+	api.Deps
+	api.Options
+}
+
 // start serves what is believed, and doesn't try anything twice. A nil target
 // is one that mustn't be asked.
-func start(t *testing.T, believed *core.Snapshot, target http.Handler, set ...func(*api.Options)) *foreman {
+func start(t *testing.T, believed *core.Snapshot, target http.Handler, set ...func(*setup)) *foreman {
 	t.Helper()
 	f := &foreman{
-		inventory: &inventory{snapshot: believed}, t: t,
+		inventory: &inventory{snapshot: believed}, t: t, events: newFeed(100),
 		pipes: newPipes(), log: new(logBuffer),
 	}
-	opts := api.Options{
-		Version: "1.2.3", OpenAI: true, MaxBody: 1 << 20, PollInterval: 30 * time.Second,
+	opts := setup{api.Deps{
+		Version: "1.2.3", Inventory: f.inventory, Events: f.events,
 		Upstream: func() (core.Upstream, error) { return core.Upstream{URL: upstream}, nil },
 		Probe: func(context.Context) error {
 			if f.away.Load() != nil {
@@ -62,11 +73,15 @@ func start(t *testing.T, believed *core.Snapshot, target http.Handler, set ...fu
 		Plugins: func() []core.PluginStatus {
 			return []core.PluginStatus{{Name: "ollama", Kind: "backend", State: core.PluginRunning, Restarts: 2}}
 		},
-	}
+		Notifiers: func() []core.NotifierStatus { return nil },
+		Config:    func() api.ConfigHealth { return api.ConfigHealth{} },
+		Missing:   f.miss,
+	}, api.Options{OpenAI: true, MaxBody: 1 << 20, PollInterval: 30 * time.Second}}
 	for _, s := range set {
 		s(&opts)
 	}
-	f.server = api.New(f.inventory, opts, slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	f.server = api.New(opts.Deps, opts.Options, slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	f.opts = opts.Options
 	f.serveTarget(target)
 	f.run()
 	f.client = &http.Client{
@@ -126,6 +141,28 @@ func (f *foreman) run() {
 			f.t.Errorf("Run: %v", f.err)
 		}
 	})
+}
+
+func (f *foreman) miss(m core.MissingData) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.misses = append(f.misses, m)
+}
+
+// missed are the misses since it was asked last.
+func (f *foreman) missed() []core.MissingData {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	told := f.misses
+	f.misses = nil
+	return told
+}
+
+// change puts other options in force.
+func (f *foreman) change(set func(*api.Options)) {
+	opts := f.opts
+	set(&opts)
+	f.server.Set(opts)
 }
 
 // pipes is a listener without a network.

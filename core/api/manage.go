@@ -18,7 +18,7 @@ var blobPath = regexp.MustCompile(`^` + blobPrefix + `sha256[:-][0-9a-f]{64}$`)
 
 // manage passes a route that changes what is installed to the target, if the
 // owner allows that.
-func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
+func (s *service) manage(w http.ResponseWriter, r *http.Request) error {
 	if !s.opts.Management {
 		return s.denied(w, r)
 	}
@@ -27,17 +27,22 @@ func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 			return errorf(http.StatusNotFound, "%s names no blob: it takes sha256: and 64 hexadecimal digits", r.URL.Path)
 		}
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // an upload may take hours
-	} else {
-		// net/http cuts an answer that begins while the request's body is
-		// still being read (golang/go#40747).
-		payload, err := s.readBody(w, r)
-		if err != nil {
-			return err
-		}
-		defer payload.drop()
-		r.Body, r.ContentLength = payload.open(), int64(len(payload.data))
+		return s.pass(w, r)
 	}
-	upstream, err := s.opts.Upstream()
+	// net/http cuts an answer that begins while the request's body is still
+	// being read (golang/go#40747).
+	payload, err := s.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	defer payload.drop()
+	r.Body, r.ContentLength = payload.open(), int64(len(payload.data))
+	return s.pass(w, r)
+}
+
+// pass gives r to the target as it is, but for its header.
+func (s *service) pass(w http.ResponseWriter, r *http.Request) error {
+	upstream, err := s.deps.Upstream()
 	if err != nil {
 		return err
 	}
@@ -68,7 +73,7 @@ func (s *Server) manage(w http.ResponseWriter, r *http.Request) error {
 
 // denied says what to do instead. The stock client pulls whatever it can't
 // show, and its user sees only this of a misspelt name.
-func (s *Server) denied(w http.ResponseWriter, r *http.Request) error {
+func (s *service) denied(w http.ResponseWriter, r *http.Request) error {
 	const sentence = "foreman doesn't manage models here: run this on the target itself, or set server.management = true in foreman's config"
 	if r.URL.Path == "/api/pull" {
 		if missing := s.missingIn(w, r); missing != "" {
@@ -80,7 +85,7 @@ func (s *Server) denied(w http.ResponseWriter, r *http.Request) error {
 
 // missingIn is a sentence about the model that the body names, or "" if it is
 // installed, or who knows.
-func (s *Server) missingIn(w http.ResponseWriter, r *http.Request) string {
+func (s *service) missingIn(w http.ResponseWriter, r *http.Request) string {
 	payload, err := s.readBody(w, r)
 	if err != nil {
 		return ""

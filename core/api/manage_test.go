@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 	"github.com/seed-af7fee88/foreman/plugins/sim"
 )
 
@@ -66,7 +65,7 @@ func TestManagementPassesThrough(t *testing.T) {
 		w.WriteHeader(201)
 		fmt.Fprint(w, `{"status":"success"}`)
 	})
-	f := start(t, found(), target, everything, withTokens, func(o *api.Options) {
+	f := start(t, found(), target, everything, withTokens, func(o *setup) {
 		o.Upstream = func() (core.Upstream, error) {
 			return core.Upstream{URL: upstream + "/base", Header: http.Header{"Authorization": {"Bearer the-targets"}}}, nil
 		}

@@ -13,6 +13,7 @@ import (
 const (
 	jsonType   = "application/json; charset=utf-8" // as Ollama's own routes write it
 	openAIType = "application/json"                // as its /v1 routes do
+	textType   = "text/plain; charset=utf-8"
 )
 
 // Headers of a list's answer.
@@ -21,15 +22,12 @@ const (
 	HeaderDegraded = "Foreman-Degraded"      // "true" or "false"
 )
 
-func (s *Server) root(w http.ResponseWriter, _ *http.Request) error {
+func (s *service) root(w http.ResponseWriter, _ *http.Request) error {
 	const running = "Ollama is running" // stock clients look at the status, people at this
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(running)))
-	_, _ = w.Write([]byte(running))
-	return nil
+	return send(w, http.StatusOK, textType, []byte(running))
 }
 
-func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
+func (s *service) version(w http.ResponseWriter, r *http.Request) error {
 	snapshot := s.inventory.Snapshot()
 	if snapshot.Version == "" {
 		snapshot = s.inventory.Recheck(r.Context())
@@ -40,7 +38,7 @@ func (s *Server) version(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, jsonType, map[string]string{"version": snapshot.Version})
 }
 
-func (s *Server) tags(w http.ResponseWriter, r *http.Request) error {
+func (s *service) tags(w http.ResponseWriter, r *http.Request) error {
 	snapshot, err := s.listed(r)
 	if err != nil {
 		return err
@@ -52,7 +50,7 @@ func (s *Server) tags(w http.ResponseWriter, r *http.Request) error {
 // age: clients of Ollama know no other answer.
 var noResidents = core.NewResidency(nil).PS
 
-func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
+func (s *service) ps(w http.ResponseWriter, r *http.Request) error {
 	snapshot, err := s.listed(r)
 	if err != nil {
 		return err
@@ -69,7 +67,7 @@ func (s *Server) ps(w http.ResponseWriter, r *http.Request) error {
 // listed is a snapshot that has an inventory. A caller who sends
 // Cache-Control: no-cache gets one that is not older than the request, if the
 // target answers in time; so does the first caller of all.
-func (s *Server) listed(r *http.Request) (*core.Snapshot, error) {
+func (s *service) listed(r *http.Request) (*core.Snapshot, error) {
 	snapshot := s.inventory.Snapshot()
 	if snapshot.Inventory == nil || wantsFresh(r) {
 		snapshot = s.inventory.Recheck(r.Context())
@@ -135,8 +133,14 @@ func writeJSON(w http.ResponseWriter, contentType string, v any) error {
 	if err != nil {
 		return err
 	}
+	return send(w, http.StatusOK, contentType, body)
+}
+
+// send writes a whole answer.
+func send(w http.ResponseWriter, status int, contentType string, body []byte) error {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // fails only if the caller has left
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-func (s *Server) openAIModels(w http.ResponseWriter, r *http.Request) error {
+func (s *service) openAIModels(w http.ResponseWriter, r *http.Request) error {
 	snapshot, err := s.listed(r)
 	if err != nil {
 		return err
@@ -15,7 +15,7 @@ func (s *Server) openAIModels(w http.ResponseWriter, r *http.Request) error {
 
 // openAIModel answers for one model under the id that the caller wrote, which
 // may have slashes in it, encoded or not.
-func (s *Server) openAIModel(w http.ResponseWriter, r *http.Request) error {
+func (s *service) openAIModel(w http.ResponseWriter, r *http.Request) error {
 	id := strings.TrimPrefix(r.URL.Path, modelPrefix)
 	if _, err := s.listed(r); err != nil {
 		return err

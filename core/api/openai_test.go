@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 // openAIMessage is an error's sentence, if it has the shape that OpenAI's
@@ -135,7 +134,7 @@ func TestOpenAIModelMissingWhileTheTargetIsAway(t *testing.T) {
 }
 
 func TestOpenAIOff(t *testing.T) {
-	f := start(t, found(named("tiny:latest")), nil, func(o *api.Options) { o.OpenAI = false })
+	f := start(t, found(named("tiny:latest")), nil, func(o *setup) { o.OpenAI = false })
 	for _, path := range []string{"/v1/models", "/v1/models/tiny", "/v1/chat/completions", "/v1/messages", "/v1/"} {
 		for _, method := range []string{"GET", "POST"} {
 			if got := f.do(method, path, ""); got.status != 404 {

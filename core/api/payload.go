@@ -24,9 +24,8 @@ const (
 	leastBudget = 256 << 20
 )
 
-func newBudget(maxBody int64) *semaphore.Weighted {
-	return semaphore.NewWeighted(max(leastBudget, 8*maxBody))
-}
+// budget is how many bytes of bodies may be held at a time.
+func budget(maxBody int64) int64 { return max(leastBudget, 8*maxBody) }
 
 // A payload is a request's body, whole and decoded. It takes part of the
 // budget for all bodies until it is dropped: while a stream goes on for
@@ -41,7 +40,7 @@ type payload struct {
 
 // readBody reads at most max_body bytes, sent or decoded. The payload is to
 // be dropped.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (*payload, error) {
+func (s *service) readBody(w http.ResponseWriter, r *http.Request) (*payload, error) {
 	sent := http.MaxBytesReader(w, r.Body, s.opts.MaxBody)
 	plain, err := decoded(sent, strings.Join(r.Header.Values("Content-Encoding"), ", "))
 	if err != nil {
@@ -81,14 +80,18 @@ func (p *payload) fill(ctx context.Context, plain io.Reader, most int64) error {
 }
 
 func (p *payload) take(ctx context.Context, n int64) error {
-	ctx, cancel := context.WithTimeout(ctx, bodyPatience)
-	defer cancel()
-	if p.budget.Acquire(ctx, n) != nil {
+	if !p.budget.TryAcquire(n) && !p.queue(ctx, n) {
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
 			message: "foreman holds as many requests as it has memory for"}
 	}
 	p.taken += n
 	return nil
+}
+
+func (p *payload) queue(ctx context.Context, n int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, bodyPatience)
+	defer cancel()
+	return p.budget.Acquire(ctx, n) == nil
 }
 
 func (p *payload) giveBack(n int64) {

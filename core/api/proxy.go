@@ -31,7 +31,7 @@ const (
 //	read ──► admit ──► attempt ──first byte──► relay, until either side ends
 //	                    │   ▲
 //	                    └───┘ away: again, while the caller waits, up to retry.max_wait
-func (s *Server) inference(w http.ResponseWriter, r *http.Request) error {
+func (s *service) inference(w http.ResponseWriter, r *http.Request) error {
 	payload, err := s.readBody(w, r)
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func (s *Server) inference(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.admission.admit(r.Context(), name); err != nil {
+	if err := s.admit(r.Context(), name); err != nil {
 		return err
 	}
 	changes := changesResidency(payload.data, name, s.inventory.Snapshot())
@@ -62,7 +62,7 @@ func (s *Server) inference(w http.ResponseWriter, r *http.Request) error {
 
 // residencyChanged has the target looked at, and the next caller of /api/ps
 // wait for that: the stock client's ps follows its stop at once.
-func (s *Server) residencyChanged() {
+func (s *service) residencyChanged() {
 	now := time.Now()
 	s.changed.Store(&now)
 	s.inventory.Nudge()
@@ -88,7 +88,7 @@ func changesResidency(body []byte, name string, snapshot *core.Snapshot) bool {
 
 // reach attempts the request until the target begins to answer. While it is
 // away that is retried: this is the only retry that native clients have.
-func (s *Server) reach(r *http.Request, p *payload) (*exchange, error) {
+func (s *service) reach(r *http.Request, p *payload) (*exchange, error) {
 	began := time.Now()
 	x, err := s.attempt(r, p)
 	if err == nil {
@@ -117,8 +117,8 @@ func (s *Server) reach(r *http.Request, p *payload) (*exchange, error) {
 // attempt sends the request once and returns when the target begins to
 // answer. Its error is a [*core.Fault], [core.ErrUnavailable] or the caller's
 // own.
-func (s *Server) attempt(r *http.Request, p *payload) (*exchange, error) {
-	upstream, err := s.opts.Upstream()
+func (s *service) attempt(r *http.Request, p *payload) (*exchange, error) {
+	upstream, err := s.deps.Upstream()
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func (s *Server) attempt(r *http.Request, p *payload) (*exchange, error) {
 	maps.Copy(req.Header, upstream.Header)
 	x := &exchange{vigil: vigil{pulse: s.pulse, ctx: ctx, cancel: cancel}}
 	x.vigil.begin()
-	x.resp, err = s.target.transport.RoundTrip(req) // its error is the cause, if ctx has ended
+	x.resp, err = s.target.wires.RoundTrip(req) // its error is the cause, if ctx has ended
 	if err != nil {
 		x.end()
 		return nil, unreachable(err)
@@ -185,7 +185,7 @@ func (x *exchange) relay(w http.ResponseWriter, r *http.Request) error {
 			if _, gone := w.Write(buf[:n]); gone != nil {
 				return nil // the caller has left; end cancels the target's work
 			}
-			if streamed && flusher.Flush() != nil {
+			if streamed && err == nil && flusher.Flush() != nil { // net/http flushes the last piece together with the end
 				return nil
 			}
 		}

@@ -40,8 +40,8 @@ func tiny() *core.Snapshot {
 	return after(nothing(), sees(time.Now(), []core.Model{named("tiny:latest")}, []core.Resident{{Name: "tiny:latest", Raw: []byte(`{"name":"tiny:latest"}`)}}))
 }
 
-func retryFor(wait time.Duration) func(*api.Options) {
-	return func(o *api.Options) { o.RetryMaxWait = wait }
+func retryFor(wait time.Duration) func(*setup) {
+	return func(o *setup) { o.RetryMaxWait = wait }
 }
 
 // chat asks for tiny and returns as soon as the answer has begun.
@@ -70,7 +70,7 @@ func TestBytesPassThroughUntouched(t *testing.T) {
 		w.Header().Set("Content-Type", "text/x-odd")
 		w.WriteHeader(207)
 		_, _ = io.WriteString(w, answered)
-	}), func(o *api.Options) {
+	}), func(o *setup) {
 		o.Upstream = func() (core.Upstream, error) { return core.Upstream{URL: upstream + "/base"}, nil }
 	})
 	var want []string
@@ -252,11 +252,11 @@ func TestABrokenStreamIsAResetForHTTP10(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.New(&inventory{snapshot: tiny()}, api.Options{
-		MaxBody:  1 << 20,
-		Upstream: func() (core.Upstream, error) { return core.Upstream{URL: target.URL}, nil },
-		Probe:    func(context.Context) error { return nil },
-	}, slog.New(slog.DiscardHandler))
+	server := api.New(api.Deps{
+		Inventory: &inventory{snapshot: tiny()},
+		Upstream:  func() (core.Upstream, error) { return core.Upstream{URL: target.URL}, nil },
+		Probe:     func(context.Context) error { return nil },
+	}, api.Options{MaxBody: 1 << 20}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- server.Run(ctx, listener) }()
@@ -327,7 +327,7 @@ func TestLargeBodiesBothWays(t *testing.T) {
 	sent := `{"model":"tiny","images":["` + strings.Repeat("A", size) + `"]}`
 	f := start(t, tiny(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, r.Body)
-	}), func(o *api.Options) { o.MaxBody = 64 << 20 })
+	}), func(o *setup) { o.MaxBody = 64 << 20 })
 	if got := f.do("POST", "/api/chat", sent); got.status != 200 || got.body != sent {
 		t.Errorf("%d, %d of %d bytes", got.status, len(got.body), len(sent))
 	}
@@ -337,7 +337,7 @@ func TestLargeBodiesBothWays(t *testing.T) {
 func TestALargeBodyMayTakeItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, tiny(), listens(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }),
-			func(o *api.Options) { o.MaxBody = 64 << 20 })
+			func(o *setup) { o.MaxBody = 64 << 20 })
 		sent := `{"model":"tiny","images":["` + strings.Repeat("A", 10<<20) + `"]}`
 		conn := f.dial()
 		defer conn.Close()

@@ -1,11 +1,11 @@
 // Package api answers HTTP: Ollama's and OpenAI's list routes from the
-// snapshot, the health routes, and what passes through to the target. The
-// commands speak to a running daemon through its [Client].
+// snapshot, the health routes, the stream of events, and what passes through
+// to the target. The commands speak to a running daemon through its [Client].
 //
 // Every request goes the same way: the host it was sent to, the page it came
 // from and the caller's token are checked (guard.go); the route is looked up
-// by the path exactly as it was sent; a list is written from one snapshot.
-// Nothing that isn't in the table of routes reaches the target.
+// by the path exactly as it was sent (service.go); a list is written from one
+// snapshot. Nothing that isn't in the table of routes reaches the target.
 //
 // What names a model goes on only if that is installed (admission.go), is
 // retried while the target is away (proxy.go), and is watched over while
@@ -18,11 +18,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -34,9 +31,35 @@ type Inventory interface {
 	Nudge()
 }
 
-// Options are the API's settings.
+// Events is what the API needs of the memory of events.
+type Events interface {
+	// Since returns what came after the event of that ID, the oldest first,
+	// and a channel that is closed once there is more. complete is false if
+	// some of it, or the ID, isn't remembered any more; then the list is all
+	// that is remembered. "" stands for before everything.
+	Since(id string) (list []core.Event, complete bool, more <-chan struct{})
+}
+
+// Deps are what the API asks. They stay the same as long as it runs.
+type Deps struct {
+	Version   string // foreman's own
+	Inventory Inventory
+	Events    Events
+
+	Upstream  func() (core.Upstream, error)
+	Probe     func(context.Context) error // asks the target for a sign of life
+	Plugins   func() []core.PluginStatus
+	Notifiers func() []core.NotifierStatus
+	Config    func() ConfigHealth
+
+	// Missing is told who asked for a model that isn't installed: once a
+	// minute for each caller and model, and no more than a hundred times a
+	// minute. It returns at once.
+	Missing func(core.MissingData)
+}
+
+// Options are the API's settings, all of which [Server.Set] changes.
 type Options struct {
-	Version      string            // foreman's own
 	OpenAI       bool              // serve /v1
 	Management   bool              // pass pull, push, create, delete, copy and blobs to the target
 	MaxBody      int64             // bytes of a request's body
@@ -47,10 +70,6 @@ type Options struct {
 	PollInterval time.Duration     // told by /healthz
 	Allow        []string          // patterns of model names that aren't checked
 	RetryMaxWait time.Duration     // how long a request waits for a target that is away
-
-	Upstream func() (core.Upstream, error)
-	Probe    func(context.Context) error // asks the target for a sign of life
-	Plugins  func() []core.PluginStatus
 }
 
 const (
@@ -60,40 +79,54 @@ const (
 	drainTimeout      = 2 * time.Second
 )
 
-// Server answers for one target.
+// Server answers for one target. It holds what outlives a change of the
+// options.
 type Server struct {
-	inventory Inventory
-	opts      Options
+	deps      Deps
+	inventory Inventory // of deps
 	log       *slog.Logger
-	routes    map[string]route
-	guard     guard
 	admission *admission
+	notices   *notices
 	target    *target
 	pulse     *pulse
 	shown     *showMemory
-	bodies    *semaphore.Weighted       // bytes of requests' bodies that may be held
+	crowd     *crowd
+	streams   chan struct{}             // holds one for each open stream of events
 	changed   atomic.Pointer[time.Time] // when a request last loaded or unloaded a model; written by any, the last counts
+	current   atomic.Pointer[service]   // written by Set
 }
 
-// New returns a server. It does nothing until [Server.Run].
-func New(inventory Inventory, opts Options, log *slog.Logger) *Server {
+// New returns a server. It does nothing until [Server.Run]. It panics if one
+// of the origins isn't any.
+func New(deps Deps, opts Options, log *slog.Logger) *Server {
 	s := &Server{
-		inventory: inventory, opts: opts, log: log,
-		guard:     newGuard(opts.AllowedHosts, opts.Origins, opts.Tokens),
-		admission: newAdmission(inventory, opts.Allow),
-		target:    newTarget(opts.Upstream),
-		pulse:     &pulse{probe: opts.Probe},
-		bodies:    newBudget(opts.MaxBody),
+		deps: deps, inventory: deps.Inventory, log: log,
+		admission: newAdmission(deps.Inventory),
+		notices:   newNotices(),
+		target:    newTarget(deps.Upstream),
+		pulse:     &pulse{probe: deps.Probe},
 		shown:     newShowMemory(),
+		crowd:     newCrowd(log),
+		streams:   make(chan struct{}, maxStreams),
 	}
-	s.routes = s.table()
+	s.Set(opts)
 	return s
+}
+
+// Set puts opts in force, whole, for the requests that begin from now on.
+// Those under way end as they began, but for streams of events: one whose
+// caller isn't let in any more ends. Calls of Set follow each other. It panics
+// where [New] does.
+func (s *Server) Set(opts Options) {
+	s.current.Store(newService(s, opts, s.current.Load()))
+	s.crowd.limit(opts.Connections)
 }
 
 // Run serves on listener until ctx ends, then lets requests finish for two
 // seconds. It closes listener.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer s.target.close()
+	ctx, stop := context.WithCancel(ctx)
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -101,15 +134,12 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 
-		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, conn)
+		ConnState: s.crowd.watch,
+		ConnContext: func(of context.Context, conn net.Conn) context.Context {
+			return context.WithValue(of, connKey{}, connection{conn, ctx.Done()})
 		},
 		DisableGeneralOptionsHandler: true, // OPTIONS * takes the same way as the rest
 	}
-	if s.opts.Connections > 0 {
-		server.ConnState = newCrowd(s.opts.Connections, s.log).watch
-	}
-	ctx, stop := context.WithCancel(ctx)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -134,113 +164,4 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 func (s *Server) Woken() { s.target.close() }
 
 // ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
-	w := pace(writer, r)
-	defer w.extend()
-	w.Header()["Server"] = []string{"foreman/" + s.opts.Version}
-	s.guard.origins.mark(w.Header(), r)
-	if err := s.guard.check(r); err != nil {
-		w.hurry(r)
-		s.fail(w, r, err)
-		return
-	}
-	route, ok := s.find(r)
-	if !ok {
-		s.fail(w, r, errorf(http.StatusNotFound, "no route %s: see foreman's README for what it serves", r.URL.Path))
-		return
-	}
-	if s.guard.origins.asked(r) {
-		preflight(w, r, route.allow())
-		return
-	}
-	handler := route.handler(r.Method)
-	if handler == nil {
-		w.Header().Set("Allow", route.allow())
-		s.fail(w, r, errorf(http.StatusMethodNotAllowed, "%s doesn't take %s", r.URL.Path, r.Method))
-		return
-	}
-	if err := handler(w, r); err != nil {
-		s.fail(w, r, err)
-	}
-}
-
-// A handler answers, or returns what [Server.fail] shall tell the caller.
-type handler func(w http.ResponseWriter, r *http.Request) error
-
-// A route is its handlers by method; GET serves HEAD too.
-type route map[string]handler
-
-func (r route) handler(method string) handler {
-	if h, ok := r[method]; ok || method != http.MethodHead {
-		return h
-	}
-	return r[http.MethodGet]
-}
-
-func (r route) allow() string {
-	var methods []string
-	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
-		if r.handler(m) != nil {
-			methods = append(methods, m)
-		}
-	}
-	return strings.Join(methods, ", ")
-}
-
-const (
-	modelPrefix = "/v1/models/"
-	blobPrefix  = "/api/blobs/"
-)
-
-// table is every route there is, by path. Those of the two prefixes take
-// whatever follows them.
-func (s *Server) table() map[string]route {
-	get := func(h handler) route { return route{http.MethodGet: h} }
-	post := func(h handler) route { return route{http.MethodPost: h} }
-	routes := map[string]route{
-		"/":            get(s.root),
-		"/api/version": get(s.version),
-		"/api/tags":    get(s.tags),
-		"/api/ps":      get(s.ps),
-		"/api/show":    post(s.show),
-		"/healthz":     get(s.healthz),
-		"/livez":       get(s.livez),
-		"/readyz":      get(s.readyz),
-
-		"/api/pull":    post(s.manage),
-		"/api/push":    post(s.manage),
-		"/api/create":  post(s.manage),
-		"/api/copy":    post(s.manage),
-		"/api/delete":  {http.MethodDelete: s.manage},
-		"/api/me":      post(s.manage), // the stock client's first call of a push
-		"/api/signout": post(s.manage),
-		blobPrefix:     {http.MethodHead: s.manage, http.MethodPost: s.manage},
-
-		"/api/generate":   post(s.inference),
-		"/api/chat":       post(s.inference),
-		"/api/embed":      post(s.inference),
-		"/api/embeddings": post(s.inference),
-	}
-	if s.opts.OpenAI {
-		routes["/v1/models"] = get(s.openAIModels)
-		routes[modelPrefix] = get(s.openAIModel)
-		for _, name := range []string{"chat/completions", "completions", "embeddings", "responses", "messages"} {
-			routes["/v1/"+name] = post(s.inference)
-		}
-	}
-	return routes
-}
-
-// find looks the path up as it was sent: an encoded or a doubled slash names
-// no route.
-func (s *Server) find(r *http.Request) (route, bool) {
-	path := r.URL.EscapedPath()
-	for _, prefix := range []string{modelPrefix, blobPrefix} {
-		if rest, ok := strings.CutPrefix(path, prefix); ok {
-			found, ok := s.routes[prefix]
-			return found, ok && rest != ""
-		}
-	}
-	found, ok := s.routes[path]
-	return found, ok
-}
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.current.Load().serve(w, r) }

@@ -19,7 +19,7 @@ import (
 func startsWith(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
 
 // everything turns on all there is to serve.
-func everything(o *api.Options) { o.OpenAI, o.Management = true, true }
+func everything(o *setup) { o.OpenAI, o.Management = true, true }
 
 func TestAnUnknownRouteIsAJSON404(t *testing.T) {
 	f := start(t, found(named("tiny:latest")), nil, everything)
@@ -139,7 +139,7 @@ func TestErrorsHaveTheShapeThatTheCallersClientParses(t *testing.T) {
 }
 
 func TestAnInternalErrorStaysInsideAndInTheLog(t *testing.T) {
-	f := start(t, found(), nil, everything, func(o *api.Options) {
+	f := start(t, found(), nil, everything, func(o *setup) {
 		o.Upstream = func() (core.Upstream, error) { return core.Upstream{}, errors.New("open /var/lib/secret: no") }
 	})
 	f.do("POST", "/api/pull", `{}`).says(t, 500, `{"error":"internal error; foreman's log says more"}`)
@@ -153,7 +153,7 @@ func TestRunEndsAtOnceWhenNobodyIsServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := api.New(&inventory{snapshot: found()}, api.Options{Version: "1"}, slog.New(slog.DiscardHandler))
+	server := api.New(api.Deps{Inventory: &inventory{snapshot: found()}}, api.Options{}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Run(ctx, listener) }()
@@ -183,7 +183,7 @@ func TestRunTellsWhyItCantServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	listener.Close()
-	server := api.New(&inventory{snapshot: found()}, api.Options{}, slog.New(slog.DiscardHandler))
+	server := api.New(api.Deps{Inventory: &inventory{snapshot: found()}}, api.Options{}, slog.New(slog.DiscardHandler))
 	if err := server.Run(t.Context(), listener); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Run: %v", err)
 	}

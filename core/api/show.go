@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -20,7 +19,7 @@ const (
 
 // show passes POST /api/show to the target, and answers from memory while it
 // is away, as long as the model's digest is the one that was shown.
-func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
+func (s *service) show(w http.ResponseWriter, r *http.Request) error {
 	payload, err := s.readBody(w, r)
 	if err != nil {
 		return err
@@ -31,7 +30,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.admission.admit(r.Context(), name); err != nil {
+	if err := s.admit(r.Context(), name); err != nil {
 		return err
 	}
 	snapshot := s.inventory.Snapshot()
@@ -39,7 +38,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
 	remembered := s.shown.get(key)
 	away := snapshot.Status == core.Degraded
 	if away && remembered != nil {
-		return writeAnswer(w, remembered)
+		return remembered.send(w)
 	}
 	wait := showTimeout
 	if away || remembered != nil {
@@ -49,7 +48,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || got.status >= http.StatusInternalServerError { // a gateway's word for a target that is away
 		s.inventory.Nudge()
 		if remembered != nil {
-			return writeAnswer(w, remembered)
+			return remembered.send(w)
 		}
 	}
 	if err != nil {
@@ -58,15 +57,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) error {
 	if got.status == http.StatusOK {
 		s.shown.put(key, got)
 	}
-	return writeAnswer(w, got)
-}
-
-func writeAnswer(w http.ResponseWriter, a *answer) error {
-	w.Header().Set("Content-Type", a.contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
-	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body)
-	return nil
+	return got.send(w)
 }
 
 // showKey is what an answer to /api/show depends on. The name is part of it,

@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 	"github.com/seed-af7fee88/foreman/plugins/sim"
 )
 
@@ -43,7 +42,7 @@ func TestShowIsPassedToTheTarget(t *testing.T) {
 		w.Header().Set("Content-Type", "application/x-"+r.Header.Get("Authorization"))
 		fmt.Fprintf(w, "%s %s%s %s %s", r.Method, r.Host, r.URL, r.Header.Get("X-Api-Key"), body)
 	})
-	f := start(t, found(named("tiny:latest")), target, func(o *api.Options) {
+	f := start(t, found(named("tiny:latest")), target, func(o *setup) {
 		o.Tokens = map[string]string{"alice": "secret"}
 		o.Upstream = func() (core.Upstream, error) {
 			return core.Upstream{URL: upstream + "/base", Header: http.Header{"Authorization": {"target"}}}, nil
@@ -265,7 +264,7 @@ func TestShowRemembersABoundedNumber(t *testing.T) {
 func TestShowBodyIsBounded(t *testing.T) {
 	target := sim.New(sim.Options{Models: []sim.Model{{Name: "tiny"}}, Instant: true})
 	defer target.Close()
-	f := start(t, found(named("tiny:latest")), target.Handler(), func(o *api.Options) { o.MaxBody = 1000 })
+	f := start(t, found(named("tiny:latest")), target.Handler(), func(o *setup) { o.MaxBody = 1000 })
 	body := `{"model":"tiny","system":"` + strings.Repeat("x", 1000) + `"}`
 	for _, encoding := range []string{"Content-Length: " + fmt.Sprint(len(body)) + "\r\n\r\n" + body,
 		"Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)} {
@@ -305,7 +304,7 @@ func TestShowAnswerThatIsHuge(t *testing.T) {
 }
 
 func TestShowWhileThePluginIsDown(t *testing.T) {
-	f := start(t, found(named("tiny:latest")), nil, func(o *api.Options) {
+	f := start(t, found(named("tiny:latest")), nil, func(o *setup) {
 		o.Upstream = func() (core.Upstream, error) { return core.Upstream{}, core.ErrUnavailable }
 	})
 	got := f.do("POST", "/api/show", stockCLI)

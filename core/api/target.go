@@ -24,23 +24,28 @@ const (
 type target struct {
 	upstream  func() (core.Upstream, error)
 	transport *http.Transport
+	wires     *wires // take what is small
 }
 
 func newTarget(upstream func() (core.Upstream, error)) *target {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3, // a dead peer shows in 11 s
 	}}
-	return &target{upstream: upstream, transport: &http.Transport{
+	transport := &http.Transport{
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		IdleConnTimeout:       15 * time.Second,
 		MaxIdleConnsPerHost:   256, // there is one host
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true, // bytes pass through as the target sent them
-	}}
+	}
+	return &target{upstream, transport, &wires{dial: dialer.DialContext, other: transport}}
 }
 
-func (t *target) close() { t.transport.CloseIdleConnections() }
+func (t *target) close() {
+	t.transport.CloseIdleConnections()
+	t.wires.CloseIdleConnections()
+}
 
 // answer is what the target said, read whole.
 type answer struct {
@@ -48,6 +53,8 @@ type answer struct {
 	contentType string
 	body        []byte
 }
+
+func (a *answer) send(w http.ResponseWriter) error { return send(w, a.status, a.contentType, a.body) }
 
 // post sends body to path and reads the answer. A target that can't be
 // reached, or doesn't answer in time, is a [*core.Fault].

@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/seed-af7fee88/foreman/core/api"
 	"github.com/seed-af7fee88/foreman/core/testkit"
 )
 
@@ -77,7 +76,7 @@ func TestDeadlinesHoldUnderTLS(t *testing.T) {
 		"one without token": {"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nX-Api-Key: wrong\r\n\r\n", true, time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			set := func(*api.Options) {}
+			set := func(*setup) {}
 			if strings.Contains(name, "token") {
 				set = withTokens
 			}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 // A heart gives a target's signs of life. One that stands still lets a probe
@@ -32,7 +31,7 @@ func (h *heart) probe(ctx context.Context) error {
 	return &core.Fault{Reason: core.ReasonTimeout, Detail: "no answer in time"}
 }
 
-func (h *heart) options(o *api.Options) { o.Probe = h.probe }
+func (h *heart) options(o *setup) { o.Probe = h.probe }
 
 // noticed is the longest that a target may be gone before its caller learns;
 // what the wire adds to it is for others to measure.
@@ -210,7 +209,7 @@ func TestWhatIsNoReasonToCut(t *testing.T) {
 				time.Sleep(5 * time.Minute)
 				line(w)
 				time.Sleep(5 * time.Minute)
-			}), func(o *api.Options) { o.Probe = func(context.Context) error { return err } })
+			}), func(o *setup) { o.Probe = func(context.Context) error { return err } })
 			if got := f.do("POST", "/api/chat", asksTiny); got.status != 200 || got.body != "{}\n" {
 				t.Errorf("%v: %d %s", err, got.status, got.body)
 			}
@@ -224,7 +223,7 @@ func TestWhatIsReasonToCut(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := start(t, tiny(), listens(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
-				func(o *api.Options) {
+				func(o *setup) {
 					o.Probe = func(context.Context) error { return &core.Fault{Reason: reason} }
 				})
 			began := time.Now()
@@ -242,7 +241,7 @@ func TestOneMissedProbeCutsNothing(t *testing.T) {
 		f := start(t, tiny(), listens(func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(5 * time.Minute)
 			line(w)
-		}), func(o *api.Options) {
+		}), func(o *setup) {
 			o.Probe = func(context.Context) error {
 				if probes++; probes%2 == 0 {
 					return nil

@@ -1,13 +1,13 @@
 // Package config owns foreman.toml: which keys there are, what they are when
 // the file doesn't say, and what is wrong with a file in one line.
 //
-//	Find ──► path ──► Load ──► Parse ──► Config
+//	Find ──► path ──► Load ──► Parse ──► Config ──► Files ──► Watcher ──► Load …
 //	                                 └─► *Error: file, line, key, what to do
 //
 // Loading changes nothing and keeps nothing, so a running daemon may do it
 // again at any time and drop the result. What it reads besides the file is the
-// environment it is given, the files that secrets name, and whether a backend
-// stands in the plugin directory.
+// environment it is given, the files that secrets name, and whether the plugins
+// that it names stand in the plugin directory.
 package config
 
 import (
@@ -19,38 +19,42 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// A Config is what one file says, with defaults for the rest.
+// A Config is what one file says, with defaults for the rest. The tags of it
+// and of what is in it are the names in the file.
 type Config struct {
-	Server    Server
-	Target    Target
-	Poll      Poll
-	Admission Admission
-	Retry     Retry
-	Log       Log
-	Plugins   Plugins
+	Server    Server    `toml:"server"`
+	Target    Target    `toml:"target"`
+	Poll      Poll      `toml:"poll"`
+	Admission Admission `toml:"admission"`
+	Retry     Retry     `toml:"retry"`
+	Log       Log       `toml:"log"`
+	Notify    Notify    `toml:"notify"`
+	Plugins   Plugins   `toml:"plugins"`
+
+	read *reading // nil of what no file says
 }
 
 // Server is [server]: what foreman listens on and who may ask.
 type Server struct {
-	Listen         string // host:port
-	StateDir       string
-	OpenAI         bool              // serve /v1
-	Management     bool              // let callers pull, push, create, copy and delete
-	AllowedHosts   []string          // Host names to answer to besides the usual ones, in lower case
-	AllowedOrigins []string          // origins of web pages that may ask, as browsers write them
-	MaxBody        Size              // of a caller's request
-	MaxConnections int               // open at a time
-	Tokens         map[string]Secret // callers' tokens, by caller
-	Insecure       bool              // Listen may be open to other machines without Tokens
-	TLS            TLS
+	Listen         string            `toml:"listen"` // host:port
+	StateDir       string            `toml:"state_dir"`
+	OpenAI         bool              `toml:"openai"`          // serve /v1
+	Management     bool              `toml:"management"`      // let callers pull, push, create, copy and delete
+	AllowedHosts   []string          `toml:"allowed_hosts"`   // Host names to answer to besides the usual ones, in lower case
+	AllowedOrigins []string          `toml:"allowed_origins"` // origins of web pages that may ask, as browsers write them
+	MaxBody        Size              `toml:"max_body"`        // of a caller's request
+	MaxConnections int               `toml:"max_connections"` // open at a time
+	Tokens         map[string]Secret `toml:"tokens"`          // callers' tokens, by caller
+	Insecure       bool              `toml:"insecure"`        // Listen may be open to other machines without Tokens
+	TLS            TLS               `toml:"tls"`
 }
 
 // TLS is [server.tls]: paths of PEM files. There is TLS if Cert is set, and
 // then Key is too.
 type TLS struct {
-	Cert     string // a chain, foreman's own certificate first
-	Key      string
-	ClientCA string // whose certificates callers have to show; "" asks for none
+	Cert     string `toml:"cert"` // a chain, foreman's own certificate first
+	Key      string `toml:"key"`
+	ClientCA string `toml:"client_ca"` // whose certificates callers have to show; "" asks for none
 }
 
 // SetListen is what a flag does: it changes Listen, under the rules that hold
@@ -81,59 +85,64 @@ func (s *Server) checkOpen() error {
 
 // Target is [target]: the server that foreman stands in front of.
 type Target struct {
-	Backend string // "ollama", "sim", or an outside plugin's name
-	URL     string // without a trailing slash; "" lets the backend choose
-	Token   Secret
+	Backend string `toml:"backend"` // "ollama", "sim", or an outside plugin's name
+	URL     string `toml:"url"`     // without a trailing slash; "" lets the backend choose
+	Token   Secret `toml:"token"`
 }
 
 // Poll is [poll]: how often foreman looks at its target, and how many looks
 // change its mind.
 type Poll struct {
-	Interval     time.Duration
-	Timeout      time.Duration // of one look
-	Jitter       float64       // share of Interval by which it varies, 0 to 0.5
-	FastInterval time.Duration // after a failure
-	DownInterval time.Duration // while degraded
-	Fall         int           // failures in a row until degraded
-	Rise         int           // successes in a row until healthy again
+	Interval     time.Duration `toml:"interval"`
+	Timeout      time.Duration `toml:"timeout"`       // of one look
+	Jitter       float64       `toml:"jitter"`        // share of Interval by which it varies, 0 to 0.5
+	FastInterval time.Duration `toml:"fast_interval"` // after a failure
+	DownInterval time.Duration `toml:"down_interval"` // while degraded
+	Fall         int           `toml:"fall"`          // failures in a row until degraded
+	Rise         int           `toml:"rise"`          // successes in a row until healthy again
 }
 
 // Admission is [admission]: which requests reach the target.
 type Admission struct {
-	Allow []string // patterns, as of path.Match, of model names that aren't checked
+	Allow []string `toml:"allow"` // patterns, as of path.Match, of model names that aren't checked
 }
 
 // Retry is [retry]: what happens to a request while the target is away.
 type Retry struct {
-	MaxWait time.Duration
+	MaxWait time.Duration `toml:"max_wait"`
 }
 
 // Log is [log].
 type Log struct {
-	Level  string // debug, info, warn, error
-	Format string // text, json
+	Level  string `toml:"level"`  // debug, info, warn, error
+	Format string `toml:"format"` // text, json
 }
 
 // Plugins is [plugins].
 type Plugins struct {
-	Dir     string            // where outside plugins are found; "" if the environment names no home
-	Outside map[string]Plugin // [plugins.NAME]
+	Dir     string            `toml:"dir"`     // where outside plugins are found; "" if the environment names no home
+	Outside map[string]Plugin `toml:",inline"` // [plugins.NAME]
 }
 
 // A Plugin is somebody else's executable.
 type Plugin struct {
-	Path     string          // absolute; "" if it is to be found in [Plugins].Dir
-	SHA256   string          // of the executable, 64 hex digits in lower case; "" doesn't check
-	Settings json.RawMessage // an object; nil if there is none
+	Path     string          `toml:"path"`     // absolute; "" if it is to be found in [Plugins].Dir
+	SHA256   string          `toml:"sha256"`   // of the executable, 64 hex digits in lower case; "" doesn't check
+	Settings json.RawMessage `toml:"settings"` // an object; nil if there is none
 }
 
 // Backend is the outside backend plugin of that name: its table, with the
 // path where it stands in Dir unless the table has one. The path is "" if
 // there is neither.
-func (p Plugins) Backend(name string) Plugin {
+func (p Plugins) Backend(name string) Plugin { return p.find("backend", name) }
+
+// Notifier is the outside notifier plugin of that name, as Backend.
+func (p Plugins) Notifier(name string) Plugin { return p.find("notifier", name) }
+
+func (p Plugins) find(kind, name string) Plugin {
 	plugin := p.Outside[name]
 	if plugin.Path == "" && p.Dir != "" {
-		plugin.Path = filepath.Join(p.Dir, "foreman-backend-"+name)
+		plugin.Path = filepath.Join(p.Dir, "foreman-"+kind+"-"+name)
 	}
 	return plugin
 }
@@ -167,6 +176,7 @@ func Default(getenv func(string) string) Config {
 		},
 		Retry:   Retry{MaxWait: time.Minute},
 		Log:     Log{Level: "info", Format: "text"},
+		Notify:  Notify{Settle: 2},
 		Plugins: Plugins{Dir: xdg(getenv, "XDG_DATA_HOME", ".local/share", "foreman/plugins")},
 	}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -49,53 +48,60 @@ func exists(path string) bool {
 }
 
 // Load reads the file at path and parses it; of "" it is [Parse] of nothing.
-// Its error is an [*Error].
+// Its error is an [*Error], and its Config then has nothing but its Files.
 func Load(path string, getenv func(string) string) (Config, error) {
 	if path == "" {
 		return Parse("", nil, getenv)
 	}
 	data, err := readFile(path)
 	if err != nil {
-		return Config{}, &Error{File: path, Problem: err.Error()}
+		return Config{read: &reading{files: []File{fileAt(path, nil)}}}, &Error{File: path, Problem: err.Error()}
 	}
 	return Parse(path, data, getenv)
 }
 
 // Parse is the configuration that data, the contents of the file called name,
 // describes. Relative paths in it start at the file's directory. Of several
-// things that are wrong the first in the file is its error, an [*Error].
+// things that are wrong the first in the file is its error, an [*Error]; its
+// Config then has nothing but its Files.
 func Parse(name string, data []byte, getenv func(string) string) (Config, error) {
+	read := &reading{name: name, text: NewSecret(string(data))}
+	if name != "" {
+		read.files = []File{fileAt(name, data)}
+	}
 	doc, err := newDocument(name, data)
 	if err != nil {
-		return Config{}, err
+		return Config{read: read}, err
 	}
-	r := reader{doc: doc, getenv: getenv, dir: filepath.Dir(name)}
+	r := reader{doc: doc, getenv: getenv, dir: filepath.Dir(name), read: read}
 	c := r.config()
 	// What depends on several keys can be judged once each of them is right.
 	if len(doc.problems) == 0 {
 		r.checkTogether(c)
 	}
 	if err := doc.first(); err != nil {
-		return Config{}, err
+		return Config{read: read}, err
 	}
+	c.read = read
 	return c, nil
 }
 
-// readFile reads a small file. Its errors don't repeat the path.
+// readFile reads a small file; what it has read isn't nil. Its errors don't
+// repeat the path.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, cannotRead(err)
 	}
 	defer f.Close()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(io.LimitReader(f, maxFile+1)); err != nil {
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
 		return nil, cannotRead(err)
 	}
-	if b.Len() > maxFile {
+	if len(data) > maxFile {
 		return nil, errors.New("is over 1 MiB; is it the right file?")
 	}
-	return b.Bytes(), nil
+	return data, nil
 }
 
 func cannotRead(err error) error {

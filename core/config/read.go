@@ -16,10 +16,11 @@ import (
 // The backends that foreman brings along.
 const (
 	ollama = "ollama"
+	openai = "openai"
 	sim    = "sim"
 )
 
-var builtin = []string{ollama, sim}
+var builtin = []string{ollama, openai, sim}
 
 // BuiltIn reports whether foreman itself serves the backend of that name.
 func BuiltIn(backend string) bool { return slices.Contains(builtin, backend) }
@@ -29,7 +30,8 @@ func BuiltIn(backend string) bool { return slices.Contains(builtin, backend) }
 type reader struct {
 	doc    *document
 	getenv func(string) string
-	dir    string // where relative paths start
+	dir    string   // where relative paths start
+	read   *reading // gets what files were read
 }
 
 func (r *reader) config() Config {
@@ -41,6 +43,7 @@ func (r *reader) config() Config {
 	r.admission(root.table("admission"), &c.Admission)
 	r.retry(root.table("retry"), &c.Retry)
 	r.log(root.table("log"), &c.Log)
+	r.notify(root.table("notify"), &c.Notify)
 	r.plugins(root.table("plugins"), &c.Plugins)
 	root.done()
 	return c
@@ -116,10 +119,7 @@ func (r *reader) log(t *table, l *Log) {
 // plugins reads dir, and takes every table beside it for a plugin.
 func (r *reader) plugins(t *table, p *Plugins) {
 	set(t, "dir", &p.Dir, r.path)
-	for name, v := range t.values {
-		if _, ok := v.(map[string]any); !ok || name == "dir" {
-			continue
-		}
+	for _, name := range t.others() {
 		plugin := r.plugin(t.table(name))
 		if _, err := pluginName(name); err != nil {
 			t.doc.fail(t.at(name), err)
@@ -145,19 +145,22 @@ func (r *reader) plugin(t *table) Plugin {
 		}
 		return strings.ToLower(s), err
 	})
-	set(t, "settings", &p.Settings, func(v any) (json.RawMessage, error) {
-		settings, ok := v.(map[string]any)
-		if !ok {
-			return nil, fmt.Errorf("must be a table, not %s", kind(v))
-		}
-		object, err := json.Marshal(settings)
-		if err != nil {
-			return nil, errors.New("the plugin gets JSON, which has no inf and no nan")
-		}
-		return object, nil
-	})
+	set(t, "settings", &p.Settings, settings)
 	t.done()
 	return p
+}
+
+// settings are what foreman doesn't know the keys of, for a plugin.
+func settings(v any) (json.RawMessage, error) {
+	values, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("must be a table, not %s", kind(v))
+	}
+	object, err := json.Marshal(values)
+	if err != nil {
+		return nil, errors.New("the plugin gets JSON, which has no inf and no nan")
+	}
+	return object, nil
 }
 
 var sha256Hex = regexp.MustCompile(`^[0-9A-Fa-f]{64}$`)
@@ -180,18 +183,37 @@ func (r *reader) checkTogether(c Config) {
 			r.doc.fail([]string{"target", "url"}, fmt.Errorf("$OLLAMA_HOST %w", err))
 		}
 	}
-	if err := checkBackend(c.Target.Backend, c.Plugins); err != nil {
-		r.doc.fail([]string{"target", "backend"}, err)
+	if name := c.Target.Backend; !BuiltIn(name) && !c.Plugins.has("backend", name) {
+		r.doc.fail([]string{"target", "backend"}, c.Plugins.missing("backend", name, builtin))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Notify.Named)) {
+		if plugin := c.Notify.Named[name].Plugin; plugin != "" {
+			r.checkNotifier(name, plugin, c)
+		}
 	}
 }
 
-// checkBackend refuses a name that is neither built in, nor a table, nor an
-// executable in the plugin directory.
-func checkBackend(name string, p Plugins) error {
-	path := p.Backend(name).Path
-	if BuiltIn(name) || p.Outside[name].Path != "" || path != "" && exists(path) {
-		return nil
+// checkNotifier checks what the table [notify.name] says of plugin.
+func (r *reader) checkNotifier(name, plugin string, c Config) {
+	switch {
+	case !c.Plugins.has("notifier", plugin):
+		r.doc.fail([]string{"notify", name, "plugin"}, c.Plugins.missing("notifier", plugin, nil))
+	case c.Plugins.Outside[plugin].Settings != nil && plugin != c.Target.Backend:
+		r.doc.fail([]string{"plugins", plugin, "settings"},
+			fmt.Errorf("what a notifier gets is its own: move it to [notify.%s.settings]", name))
 	}
+}
+
+// has reports whether there is a table with a path for the plugin, or an
+// executable in the plugin directory.
+func (p Plugins) has(kind, name string) bool {
+	path := p.find(kind, name).Path
+	return p.Outside[name].Path != "" || path != "" && exists(path)
+}
+
+// missing says that no plugin of that kind has that name, nor is any of
+// builtin it.
+func (p Plugins) missing(kind, name string, builtin []string) error {
 	var hint string
 	if _, declared := p.Outside[name]; !declared {
 		names := slices.Concat(builtin, slices.Sorted(maps.Keys(p.Outside)))
@@ -199,6 +221,9 @@ func checkBackend(name string, p Plugins) error {
 			hint = fmt.Sprintf("; did you mean %q?", near[0])
 		}
 	}
-	return fmt.Errorf("there is no backend %q%s (a plugin needs its path under [plugins.%s], or foreman-backend-%s in plugins.dir)",
-		name, hint, name, name)
+	if kind == "notifier" && slices.Contains(notifierTypes, name) {
+		hint = fmt.Sprintf("; did you mean type = %q?", name)
+	}
+	return fmt.Errorf("there is no %s %q%s (a plugin needs its path under [plugins.%s], or foreman-%s-%s in plugins.dir)",
+		kind, name, hint, name, kind, name)
 }

@@ -82,6 +82,7 @@ func (r *reader) secret(v any) (Secret, error) {
 			return Secret{}, err
 		}
 		data, err := readFile(path)
+		r.read.files = append(r.read.files, fileAt(path, data))
 		if err != nil {
 			return Secret{}, fmt.Errorf("%q %w", path, err)
 		}

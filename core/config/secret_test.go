@@ -22,20 +22,25 @@ func TestSecretsStayHidden(t *testing.T) {
 	c := config.Default(environ())
 	c.Target.Token = secret
 	c.Server.Tokens = map[string]config.Secret{"alice": secret}
+	text := []byte("[notify.ops]\ntype = 'webhook'\nurl = 'https://ops.example/" + hidden + "'")
+	parsed, err := config.Parse("foreman.toml", text, environ())
+	if err != nil {
+		t.Fatal(err)
+	}
 	private := struct{ inside config.Secret }{secret}
 
-	shown := map[string]string{"cmp": cmp.Diff(c, config.Config{})}
+	shown := map[string]string{"cmp": cmp.Diff(c, config.Config{}, whatItSays)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T"} {
-		for _, v := range []any{secret, &secret, c, &c, private, []any{secret}} {
+		for _, v := range []any{secret, &secret, c, &c, parsed, &parsed, private, []any{secret}} {
 			shown[fmt.Sprintf("%s of %T", verb, v)] = fmt.Sprintf(verb, v)
 		}
 	}
 	var out bytes.Buffer
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(handler).Info("start", "secret", secret, "pointer", &secret, "config", c, "target", c.Target)
+		slog.New(handler).Info("start", "secret", secret, "pointer", &secret, "config", c, "target", c.Target, "parsed", parsed)
 	}
 	shown["slog"] = out.String()
-	encoded, err := json.Marshal(c)
+	encoded, err := json.Marshal([]config.Config{c, parsed})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,6 +50,25 @@ func set[T any](t *table, name string, dst *T, read func(any) (T, error)) {
 	*dst = got
 }
 
+// others are the names of the tables in t that nobody has asked for yet, in
+// order of the alphabet.
+func (t *table) others() []string {
+	var names []string
+	for name, v := range t.values {
+		if _, ok := v.(map[string]any); ok && !slices.Contains(t.known, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// has reports whether the file sets name.
+func (t *table) has(name string) bool {
+	_, ok := t.values[name]
+	return ok
+}
+
 // done refuses every name that nobody has asked for.
 func (t *table) done() {
 	for name, v := range t.values {

@@ -1,8 +1,11 @@
 // Package daemon introduces the rooms to each other: it builds them from the
-// config, runs them, and stops them in the opposite order.
+// config, runs them, changes them when the config changes, and stops them in
+// the opposite order.
 //
-//	start:  listen ─► saved inventory ─► plugin slot ─► state file ─► poller ─► sleep watch, API
-//	stop:   API drains ─► poller ─► state file, once more ─► plugin
+//	start:  listen ─► saved inventory ─► plugin slot ─► state file ─► notifiers ─► poller ─► events
+//	        ─► sleep watch, API ─► config watch
+//	reload: load ─► validate ─► prepare ─► commit ─► retire   (reload.go)
+//	stop:   API drains ─► events, poller ─► notifiers send what they can ─► state file, once more ─► plugin
 package daemon
 
 import (
@@ -11,31 +14,54 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/api"
 	"github.com/seed-af7fee88/foreman/core/config"
+	"github.com/seed-af7fee88/foreman/core/events"
 	"github.com/seed-af7fee88/foreman/core/inventory"
-	"github.com/seed-af7fee88/foreman/core/plugin"
 	"github.com/seed-af7fee88/foreman/core/plugin/host"
 )
 
+// eventsKept is how many events GET /events can replay.
+const eventsKept = 1000
+
+// Options are what a daemon is given besides its first config.
+type Options struct {
+	Version string                        // foreman's own
+	Level   *slog.LevelVar                // of log; a reload sets it
+	Load    func() (config.Config, error) // reads the config anew
+}
+
 // Daemon is foreman serve.
 type Daemon struct {
+	opts     Options
+	launch   launcher
 	listener net.Listener
 	scheme   string // of what it serves
-	slot     *host.Slot
+	backend  *host.Backend
 	poller   *inventory.Poller
 	state    *inventory.State
 	server   *api.Server
 	log      *slog.Logger
+
+	feed      *events.Feed
+	follower  *events.Follower
+	notifiers *notifiers
+	telling   sync.Mutex // so that all hear of events in one order
+
+	started config.Config // what the listener and the state are from
+	inForce config.Config // as it was read; written by reload
+	told    atomic.Pointer[api.ConfigHealth]
 }
 
-// New listens, and builds what the config asks for. version is foreman's own.
-// Its errors are the user's to mend.
-func New(cfg config.Config, version string, log *slog.Logger) (*Daemon, error) {
-	spec, err := backendSpec(cfg)
+// New listens, and builds what cfg asks for. Its errors are the user's to
+// mend.
+func New(cfg config.Config, opts Options, log *slog.Logger) (*Daemon, error) {
+	launch, err := newLauncher(opts.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -44,32 +70,36 @@ func New(cfg config.Config, version string, log *slog.Logger) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{
-		listener: listener,
-		scheme:   scheme,
-		slot:     host.NewSlot(spec, settings(cfg), log),
-		state:    inventory.NewState(cfg.Server.StateDir, cfg.Target.Backend, cfg.Target.URL, log),
-		log:      log,
+		opts: opts, launch: launch, listener: listener, scheme: scheme, log: log,
+		state:   inventory.NewState(cfg.Server.StateDir, log),
+		feed:    events.NewFeed(eventsKept),
+		started: cfg, inForce: cfg,
 	}
-	d.poller = inventory.New(d.slot, inventory.Options{
-		Interval: cfg.Poll.Interval, Jitter: cfg.Poll.Jitter, Timeout: cfg.Poll.Timeout,
-		FastInterval: cfg.Poll.FastInterval, DownInterval: cfg.Poll.DownInterval,
-		Thresholds: core.Thresholds{Fall: cfg.Poll.Fall, Rise: cfg.Poll.Rise},
-		First:      d.state.Load(core.Snapshot{Backend: cfg.Target.Backend, URL: cfg.Target.URL}),
+	d.backend = host.NewBackend(launch.backend(cfg), settings(cfg), d.restarted, log)
+	d.poller = inventory.New(d.backend, d.state.Load(target(cfg)), pollerOptions(cfg), log)
+	d.follower = events.NewFollower(d.poller.Watch, d.tell, events.Options{
+		Settle: cfg.Notify.Settle, StateDir: cfg.Server.StateDir,
 	}, log)
-	tokens := make(map[string]string, len(cfg.Server.Tokens))
-	for name, secret := range cfg.Server.Tokens {
-		tokens[name] = secret.Reveal()
-	}
-	d.server = api.New(d.poller, api.Options{
-		Version: version, OpenAI: cfg.Server.OpenAI, Management: cfg.Server.Management,
-		MaxBody: int64(cfg.Server.MaxBody), AllowedHosts: cfg.Server.AllowedHosts, Tokens: tokens,
-		Origins: cfg.Server.AllowedOrigins, Connections: cfg.Server.MaxConnections,
-		PollInterval: cfg.Poll.Interval, Allow: cfg.Admission.Allow, RetryMaxWait: cfg.Retry.MaxWait,
-		Upstream: d.slot.Upstream,
-		Probe:    func(ctx context.Context) error { _, err := d.slot.Probe(ctx); return err },
-		Plugins:  func() []core.PluginStatus { return []core.PluginStatus{d.slot.Status()} },
-	}, log)
+	d.notifiers = newNotifiers(cfg.Server.StateDir, d.restarted, log)
+	d.server = api.New(d.deps(), apiOptions(cfg), log)
+	d.opts.Level.Set(level(cfg.Log))
+	d.tellLoaded(cfg)
 	return d, nil
+}
+
+// deps are what the API has of the other rooms.
+func (d *Daemon) deps() api.Deps {
+	return api.Deps{
+		Version: d.opts.Version, Inventory: d.poller, Events: d.feed,
+		Upstream: d.backend.Upstream,
+		Probe:    func(ctx context.Context) error { _, err := d.backend.Probe(ctx); return err },
+		Missing:  d.missing,
+		Plugins: func() []core.PluginStatus {
+			return append([]core.PluginStatus{d.backend.Status()}, d.notifiers.plugins()...)
+		},
+		Notifiers: d.notifiers.queues,
+		Config:    func() api.ConfigHealth { return *d.told.Load() },
+	}
 }
 
 // Addr is what the daemon listens on.
@@ -79,12 +109,19 @@ func (d *Daemon) Addr() net.Addr { return d.listener.Addr() }
 func (d *Daemon) URL() string { return d.scheme + "://" + d.Addr().String() }
 
 // Run serves until ctx ends, and returns within five seconds of that with no
-// process left behind.
-func (d *Daemon) Run(ctx context.Context) error {
+// process left behind. Each signal from again has the config read anew, as a
+// change of its file does.
+func (d *Daemon) Run(ctx context.Context, again <-chan os.Signal) error {
 	var rooms stack
 	defer rooms.stop()
-	rooms.start(d.slot.Run)
+	rooms.start(d.backend.Run)
 	rooms.start(func(ctx context.Context) error { return d.state.Run(ctx, d.poller.Watch) })
+	rooms = append(rooms, d.notifiers.stop)
+	for name, n := range d.started.Notify.Named {
+		slot := host.NewNotifier(d.launch.notifier(d.started, name), notifierSettings(d.started, name), d.restarted, d.log)
+		d.notifiers.add(name, slot, n)
+	}
+	rooms.start(d.follower.Run)
 	rooms.start(d.poll)
 	rooms.start(d.followPlugin)
 	rooms.start(sleepWatch{read: readClocks, woken: d.woken}.run)
@@ -95,6 +132,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		failed <- err
 		return err
 	})
+	rooms.start(func(ctx context.Context) error { return d.reloads(ctx, again) })
 	d.log.Info("foreman serves", "address", d.URL())
 	select {
 	case <-ctx.Done():
@@ -109,7 +147,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // finds the plugin there.
 func (d *Daemon) poll(ctx context.Context) error {
 	select {
-	case <-d.slot.Tried():
+	case <-d.backend.Tried():
 		return d.poller.Run(ctx)
 	case <-ctx.Done():
 		return nil
@@ -120,7 +158,7 @@ func (d *Daemon) poll(ctx context.Context) error {
 func (d *Daemon) followPlugin(ctx context.Context) error {
 	for {
 		select {
-		case <-d.slot.Up():
+		case <-d.backend.Up():
 			d.poller.Nudge()
 		case <-ctx.Done():
 			return nil
@@ -133,6 +171,36 @@ func (d *Daemon) woken(slept time.Duration) {
 	d.log.Info("the machine slept", "for", slept.Round(time.Second))
 	d.server.Woken()
 	d.poller.Wake()
+}
+
+// tell has everybody hear of e who wants to. It never blocks.
+func (d *Daemon) tell(e core.Event) {
+	d.telling.Lock()
+	defer d.telling.Unlock()
+	d.notifiers.offer(d.feed.Publish(e))
+}
+
+// tellOf tells what happened now.
+func (d *Daemon) tellOf(kind core.EventType, data any, format string, args ...any) {
+	url := d.poller.Snapshot().URL
+	if upstream, err := d.backend.Upstream(); err == nil {
+		url = upstream.URL
+	}
+	d.tell(core.NewEvent(kind, time.Now(), url, fmt.Sprintf(format, args...), data))
+}
+
+func (d *Daemon) restarted(p core.PluginStatus) {
+	d.tellOf(core.EventPluginRestarted,
+		core.PluginData{Plugin: p.Name, Kind: p.Kind, Restarts: p.Restarts, Error: p.Error},
+		"the %s plugin %s was started again: %s", p.Kind, p.Name, p.Error)
+}
+
+func (d *Daemon) missing(m core.MissingData) {
+	caller := "somebody"
+	if m.Caller != "" {
+		caller = m.Caller
+	}
+	d.tellOf(core.EventModelMissing, m, "%s asked for the model %q, which is not installed", caller, m.Model)
 }
 
 // stack is what runs, the newest last.
@@ -154,43 +222,4 @@ func (s *stack) stop() {
 	for i := len(*s) - 1; i >= 0; i-- {
 		(*s)[i]()
 	}
-}
-
-// Query runs ask on the backend plugin that the config names, started for
-// this one use.
-func Query(ctx context.Context, cfg config.Config, log *slog.Logger, ask func(context.Context, core.Backend) error) error {
-	spec, err := backendSpec(cfg)
-	if err != nil {
-		return err
-	}
-	p, err := host.Start(ctx, spec, settings(cfg), log)
-	if err != nil {
-		return err
-	}
-	defer p.Stop()
-	ctx, cancel := context.WithTimeout(ctx, cfg.Poll.Timeout)
-	defer cancel()
-	return ask(ctx, p)
-}
-
-func settings(cfg config.Config) core.Settings {
-	return core.Settings{
-		URL: cfg.Target.URL, Token: cfg.Target.Token.Reveal(),
-		Extra: cfg.Plugins.Outside[cfg.Target.Backend].Settings,
-	}
-}
-
-// backendSpec is how to run the backend: this same executable for a built-in
-// one.
-func backendSpec(cfg config.Config) (host.Spec, error) {
-	name := cfg.Target.Backend
-	if !config.BuiltIn(name) {
-		outside := cfg.Plugins.Backend(name)
-		return host.Spec{Name: name, Path: outside.Path, SHA256: outside.SHA256}, nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return host.Spec{}, fmt.Errorf("find foreman's own executable, which is the plugin too: %w", err)
-	}
-	return host.Spec{Name: name, Path: self, Args: []string{"plugin", plugin.KindBackend, name}}, nil
 }

@@ -18,14 +18,19 @@ import (
 	"github.com/seed-af7fee88/foreman/core/config"
 	"github.com/seed-af7fee88/foreman/core/daemon"
 	"github.com/seed-af7fee88/foreman/core/plugin"
+	"github.com/seed-af7fee88/foreman/plugins/notify"
 	"github.com/seed-af7fee88/foreman/plugins/ollama"
 	"github.com/seed-af7fee88/foreman/plugins/sim"
 )
 
 // TestMain lets this executable be the plugin too, as foreman's is.
 func TestMain(m *testing.M) {
-	if slices.Equal(os.Args[1:], []string{"plugin", "backend", "ollama"}) {
+	switch args := os.Args[1:]; {
+	case slices.Equal(args, []string{"plugin", "backend", "ollama"}):
 		plugin.ServeBackend(ollama.New())
+	case len(args) == 3 && args[1] == plugin.KindNotifier:
+		notifier, _ := notify.New(args[2])
+		plugin.ServeNotifier(notifier)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -54,6 +59,14 @@ func configFor(t *testing.T, url string) config.Config {
 	return cfg
 }
 
+// options are for a daemon whose config stays.
+func options(cfg config.Config) daemon.Options {
+	return daemon.Options{
+		Version: "v1.2.3", Level: new(slog.LevelVar),
+		Load: func() (config.Config, error) { return cfg, nil },
+	}
+}
+
 // run runs a daemon, and returns a client of it and what stops it.
 func run(t *testing.T, cfg config.Config) (*api.Client, func()) {
 	t.Helper()
@@ -64,13 +77,19 @@ func run(t *testing.T, cfg config.Config) (*api.Client, func()) {
 // serve runs a daemon, and returns it and what stops it.
 func serve(t *testing.T, cfg config.Config, log *slog.Logger) (*daemon.Daemon, func()) {
 	t.Helper()
-	d, err := daemon.New(cfg, "v1.2.3", log)
+	return serveWith(t, cfg, options(cfg), log, nil)
+}
+
+// serveWith does so with these options; again has it read its config anew.
+func serveWith(t *testing.T, cfg config.Config, opts daemon.Options, log *slog.Logger, again <-chan os.Signal) (*daemon.Daemon, func()) {
+	t.Helper()
+	d, err := daemon.New(cfg, opts, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
+	go func() { done <- d.Run(ctx, again) }()
 	stop := func() {
 		t.Helper()
 		cancel()
@@ -123,7 +142,7 @@ func TestAddressInUseIsSaidAtOnce(t *testing.T) {
 	defer taken.Close()
 	cfg := configFor(t, "http://127.0.0.1:1")
 	cfg.Server.Listen = taken.Addr().String()
-	_, err = daemon.New(cfg, "", slog.New(slog.DiscardHandler))
+	_, err = daemon.New(cfg, daemon.Options{}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), cfg.Server.Listen) {
 		t.Errorf("New on an address in use: %v", err)
 	}

@@ -236,7 +236,7 @@ func TestBrokenTLSFilesAreSaidAtOnce(t *testing.T) {
 		cfg := configFor(t, "http://127.0.0.1:1")
 		cfg.Server.TLS = tlsFiles(t, authority, authority, "foreman.lan")
 		c.spoil(cfg.Server.TLS)
-		_, err := daemon.New(cfg, "", slog.New(slog.DiscardHandler))
+		_, err := daemon.New(cfg, daemon.Options{}, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.HasPrefix(err.Error(), "server.tls: ") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}

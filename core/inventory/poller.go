@@ -52,20 +52,20 @@ type Options struct {
 	FastInterval time.Duration // after the end of a failed look
 	DownInterval time.Duration // between probes while degraded, from start to start
 	Thresholds   core.Thresholds
-	First        core.Snapshot // what is believed before the first look
 }
 
 // A Poller keeps a snapshot of one target up to date.
 type Poller struct {
 	backend Backend
-	opts    Options
 	log     *slog.Logger
 
+	opts    Options                     // read and written by Run
 	current atomic.Pointer[publication] // written by Run
 	looks   chan core.Look              // from the one look to Run
-	nudge   chan struct{}               // of capacity 1: wanted has moved
-	woken   chan struct{}               // of capacity 1
-	wanted  atomic.Int64                // newest moment from which a caller wants a look, in ns since began
+	changes chan Change
+	nudge   chan struct{} // of capacity 1: wanted has moved
+	woken   chan struct{} // of capacity 1
+	wanted  atomic.Int64  // newest moment from which a caller wants a look, in ns since began
 	began   time.Time
 }
 
@@ -75,20 +75,25 @@ type publication struct {
 	superseded chan struct{}
 }
 
-// New returns a poller that publishes opts.First until [Poller.Run] has seen
-// the target.
-func New(backend Backend, opts Options, log *slog.Logger) *Poller {
+// New returns a poller that publishes first, which names the target, until
+// [Poller.Run] has seen it.
+func New(backend Backend, first core.Snapshot, opts Options, log *slog.Logger) *Poller {
 	p := &Poller{
 		backend: backend, opts: opts, log: log,
-		looks: make(chan core.Look),
-		nudge: make(chan struct{}, 1),
-		woken: make(chan struct{}, 1),
-		began: time.Now(),
+		looks:   make(chan core.Look),
+		changes: make(chan Change),
+		nudge:   make(chan struct{}, 1),
+		woken:   make(chan struct{}, 1),
+		began:   time.Now(),
 	}
-	first := opts.First
+	p.begin(first)
+	return p
+}
+
+// begin forgets what was believed for what is known of first.
+func (p *Poller) begin(first core.Snapshot) {
 	first.Status = core.Starting
 	p.publish(&first)
-	return p
 }
 
 // Snapshot is what is believed now.
@@ -137,6 +142,28 @@ func (p *Poller) Recheck(ctx context.Context) *core.Snapshot {
 // connections are dead, and another begins at once.
 func (p *Poller) Wake() { signal(p.woken) }
 
+// A Change is what a running poller is told to do differently.
+type Change struct {
+	Options Options
+	// Swap puts another backend in the place of the one that is asked, if it
+	// isn't nil. No look is under way while it runs, and one begins after it.
+	Swap func()
+	// First replaces what is believed, if the backend's target is another.
+	First *core.Snapshot
+}
+
+// Set changes how the poller looks, once its loop has come to it. The time of
+// the next look counts from the last one, as if it had always been so. Its
+// error is ctx's, and means that nothing has changed.
+func (p *Poller) Set(ctx context.Context, change Change) error {
+	select {
+	case p.changes <- change:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -160,6 +187,8 @@ func (p *Poller) Run(ctx context.Context) error {
 		case <-p.woken:
 			l.abandon()
 			l.start(ctx)
+		case change := <-p.changes:
+			l.adopt(ctx, change)
 		case look := <-p.looks:
 			l.fold(look)
 		}
@@ -170,6 +199,7 @@ func (p *Poller) Run(ctx context.Context) error {
 type loop struct {
 	*Poller
 	due     *time.Timer        // when the next look begins
+	last    core.Look          // the last one that was folded
 	cancel  context.CancelFunc // of the look under way, nil if there is none
 	started time.Time          // when the last look began
 	lists   bool               // the next look asks for the lists though the target was down
@@ -184,7 +214,11 @@ func (l *loop) start(ctx context.Context) {
 	probeOnly := prev.Status == core.Degraded && !l.lists
 	l.lists = false
 	l.started = time.Now()
-	ctx, l.cancel = context.WithCancel(ctx)
+	timeout := l.opts.Timeout
+	if probeOnly {
+		timeout = min(timeout, max(l.opts.DownInterval, leastProbeTimeout))
+	}
+	ctx, l.cancel = context.WithTimeout(ctx, timeout)
 	go func() {
 		if probeOnly {
 			l.looks <- l.probe(ctx)
@@ -192,6 +226,28 @@ func (l *loop) start(ctx context.Context) {
 			l.looks <- l.look(ctx, prev)
 		}
 	}()
+}
+
+// adopt takes change up. Of a look under way on the same backend it waits for
+// nothing: the next one follows from its end.
+func (l *loop) adopt(ctx context.Context, change Change) {
+	l.opts = change.Options
+	switch {
+	case change.Swap != nil:
+		l.abandon()
+		change.Swap()
+		if change.First != nil {
+			l.last = core.Look{}
+			l.begin(*change.First)
+		}
+		l.lists = true
+		l.start(ctx)
+	case l.cancel == nil && !l.last.At.IsZero():
+		after := *l.Snapshot()
+		after.NextPoll = l.next(&after, l.last)
+		l.due.Reset(time.Until(after.NextPoll))
+		l.publish(&after)
+	}
 }
 
 // abandon gives up the look under way, if there is one, and waits for its end.
@@ -220,6 +276,7 @@ func (l *loop) rush() {
 func (l *loop) fold(look core.Look) {
 	l.cancel()
 	l.cancel = nil
+	l.last = look
 	l.lists = look.ProbeOnly && look.Fault == nil
 	before := l.Snapshot()
 	after := before.After(look, l.opts.Thresholds)
@@ -238,7 +295,7 @@ func (l *loop) next(after *core.Snapshot, look core.Look) time.Time {
 	case look.Fault != nil && after.Status == core.Degraded:
 		return l.started.Add(l.opts.DownInterval)
 	case look.Fault != nil, after.Status == core.Degraded:
-		return time.Now().Add(l.opts.FastInterval) // a breath, however long this one hung
+		return look.At.Add(look.Duration + l.opts.FastInterval) // a breath, however long this one hung
 	default:
 		spread := l.opts.Jitter * (2*rand.Float64() - 1)
 		return l.started.Add(time.Duration(float64(l.opts.Interval) * (1 + spread)))
@@ -274,8 +331,6 @@ func (p *Poller) report(before, after *core.Snapshot, look core.Look) {
 
 // probe looks for a sign of life.
 func (p *Poller) probe(ctx context.Context) core.Look {
-	ctx, cancel := context.WithTimeout(ctx, min(p.opts.Timeout, max(p.opts.DownInterval, leastProbeTimeout)))
-	defer cancel()
 	look := core.Look{ProbeOnly: true, Poll: core.Poll{At: time.Now()}}
 	version, err := p.backend.Probe(ctx)
 	look.Duration = time.Since(look.At)
@@ -289,8 +344,6 @@ func (p *Poller) probe(ctx context.Context) core.Look {
 // look asks for both lists and the version at the same time, so that a target
 // that hangs costs one timeout.
 func (p *Poller) look(ctx context.Context, prev *core.Snapshot) core.Look {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
-	defer cancel()
 	look := core.Look{Poll: core.Poll{At: time.Now()}}
 	var all errgroup.Group
 	all.Go(func() (err error) {

@@ -101,7 +101,12 @@ func (g *target) Running(ctx context.Context) ([]core.Resident, error) {
 
 // start runs a poller in the bubble until the test ends.
 func start(t *testing.T, g *target, opts inventory.Options) *inventory.Poller {
-	p := inventory.New(g, opts, slog.New(slog.DiscardHandler))
+	return startFrom(t, g, core.Snapshot{}, opts)
+}
+
+// startFrom does so with what was known before.
+func startFrom(t *testing.T, g inventory.Backend, first core.Snapshot, opts inventory.Options) *inventory.Poller {
+	p := inventory.New(g, first, opts, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- p.Run(ctx) }()
@@ -402,11 +407,10 @@ func TestUnchangedListKeepsTheInventory(t *testing.T) {
 }
 
 func TestRestartWhileTheTargetSleeps(t *testing.T) {
-	restored := options
-	restored.First = core.Snapshot{Inventory: core.NewInventory([]core.Model{{Name: "old:latest", Raw: []byte(`{}`)}}, "")}
+	restored := core.Snapshot{Inventory: core.NewInventory([]core.Model{{Name: "old:latest", Raw: []byte(`{}`)}}, "")}
 	synctest.Test(t, func(t *testing.T) {
 		g := &target{behaviour: behaviour{hangs: true}}
-		p := start(t, g, restored)
+		p := startFrom(t, g, restored, options)
 		synctest.Wait()
 		if s := p.Snapshot(); s.Status != core.Starting || !s.InventoryStale() || len(names(s)) != 1 {
 			t.Errorf("before the first poll ends: %s, stale %t, %v", s.Status, s.InventoryStale(), names(s))
@@ -420,7 +424,7 @@ func TestRestartWhileTheTargetSleeps(t *testing.T) {
 
 func TestStopsInTheMiddleOfALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := inventory.New(&target{behaviour: behaviour{hangs: true}}, options, slog.New(slog.DiscardHandler))
+		p := inventory.New(&target{behaviour: behaviour{hangs: true}}, core.Snapshot{}, options, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()

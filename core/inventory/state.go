@@ -20,18 +20,20 @@ import (
 // saveEvery is how old the time in the file may grow while nothing changes.
 const saveEvery = 10 * time.Minute
 
-// A State keeps the last good inventory of one target in a file, so that
-// foreman can answer for a target that sleeps while foreman restarts.
+// A State keeps the last good inventory of each target in a file of its own,
+// so that foreman can answer for a target that sleeps while foreman restarts.
 type State struct {
-	path string
-	log  *slog.Logger
+	dir string
+	log *slog.Logger
 }
 
-// NewState returns the state of the target that backend reaches at url. Each
-// target has a file of its own in dir.
-func NewState(dir, backend, url string, log *slog.Logger) *State {
-	sum := sha256.Sum256([]byte(backend + " " + url))
-	return &State{path: filepath.Join(dir, "inventory-"+hex.EncodeToString(sum[:4])+".json"), log: log}
+// NewState returns the state that is kept in dir.
+func NewState(dir string, log *slog.Logger) *State { return &State{dir: dir, log: log} }
+
+// path is the file for the snapshot's target.
+func (s *State) path(of *core.Snapshot) string {
+	sum := sha256.Sum256([]byte(of.Backend + " " + of.URL))
+	return filepath.Join(s.dir, "inventory-"+hex.EncodeToString(sum[:4])+".json")
 }
 
 // stateFile is the file's shape.
@@ -51,14 +53,15 @@ const (
 	maxClockSkew = 24 * time.Hour
 )
 
-// Load adds to first what the file holds. A missing file adds nothing; one
-// that can't be used is set aside, with a warning.
+// Load adds to first, which names a target, what its file holds. A missing
+// file adds nothing; one that can't be used is set aside, with a warning.
 func (s *State) Load(first core.Snapshot) core.Snapshot {
-	unfinished, _ := filepath.Glob(s.path + tmpSuffix + "*")
+	path := s.path(&first)
+	unfinished, _ := filepath.Glob(path + tmpSuffix + "*")
 	for _, tmp := range unfinished { // of a foreman that was killed
 		_ = os.Remove(tmp)
 	}
-	data, err := os.ReadFile(s.path)
+	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return first
 	}
@@ -67,9 +70,9 @@ func (s *State) Load(first core.Snapshot) core.Snapshot {
 		file, err = decodeState(data)
 	}
 	if err != nil {
-		aside := s.path + ".corrupt"
+		aside := path + ".corrupt"
 		s.log.Warn("the saved inventory can't be used and is set aside",
-			"file", s.path, "as", aside, "error", errors.Join(err, os.Rename(s.path, aside)))
+			"file", path, "as", aside, "error", errors.Join(err, os.Rename(path, aside)))
 		return first
 	}
 	first.Inventory = core.NewInventory(file.Models, "")
@@ -100,13 +103,16 @@ func decodeState(data []byte) (stateFile, error) {
 // Run saves the inventory whenever it changes, now and then while it doesn't,
 // and once more when ctx ends. A full disk costs a warning.
 func (s *State) Run(ctx context.Context, watch func() (*core.Snapshot, <-chan struct{})) error {
-	snapshot, superseded := watch()
-	saved, savedAt := snapshot.Inventory, snapshot.InventoryAt
+	saved, superseded := watch()
+	snapshot := saved
 	var failed string
 	for done := false; ; {
-		due := snapshot.InventoryAt.Sub(savedAt)
-		if snapshot.Inventory != saved || due >= saveEvery || done && due > 0 {
-			saved, savedAt = snapshot.Inventory, snapshot.InventoryAt
+		if !snapshot.SameTarget(saved) {
+			saved = &core.Snapshot{Backend: snapshot.Backend, URL: snapshot.URL}
+		}
+		due := snapshot.InventoryAt.Sub(saved.InventoryAt)
+		if snapshot.Inventory != saved.Inventory || due >= saveEvery || done && due > 0 {
+			saved = snapshot
 			if problem := s.save(snapshot); problem != failed {
 				if failed = problem; failed != "" {
 					s.log.Warn("the inventory can't be saved", "error", failed)
@@ -136,7 +142,7 @@ func (s *State) save(snapshot *core.Snapshot) string {
 		TargetVersion: snapshot.Version, Models: snapshot.Inventory.Models,
 	})
 	if err == nil {
-		err = writeFile(s.path, data.Bytes())
+		err = writeFile(s.path(snapshot), data.Bytes())
 	}
 	if err != nil {
 		return err.Error()

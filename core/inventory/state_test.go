@@ -20,7 +20,7 @@ const url = "http://127.0.0.1:11434"
 
 // known is a snapshot as after one good poll.
 func known(at time.Time, models ...core.Model) *core.Snapshot {
-	return new(core.Snapshot).After(core.Look{
+	return (&core.Snapshot{Backend: "ollama", URL: url}).After(core.Look{
 		Poll: core.Poll{At: at}, Version: "0.17.4",
 		Inventory: core.NewInventory(models, "f"), Residency: core.NewResidency(nil),
 	}, core.Thresholds{Fall: 3, Rise: 2})
@@ -55,9 +55,9 @@ func TestInventorySurvivesARestart(t *testing.T) {
 		{Name: "old:latest", ModifiedAt: at.Add(-time.Hour), Raw: []byte(`{"name":"old:latest"}`)},
 	}
 	before := known(at, models...)
-	save(t, inventory.NewState(dir, "ollama", url, slog.New(slog.DiscardHandler)), &core.Snapshot{}, before)
+	save(t, inventory.NewState(dir, slog.New(slog.DiscardHandler)), &core.Snapshot{Backend: "ollama", URL: url}, before)
 
-	restored := inventory.NewState(dir, "ollama", url, slog.New(slog.DiscardHandler)).Load(core.Snapshot{URL: url})
+	restored := inventory.NewState(dir, slog.New(slog.DiscardHandler)).Load(core.Snapshot{Backend: "ollama", URL: url})
 	if diff := cmp.Diff(string(before.Inventory.Tags.Body), string(restored.Inventory.Tags.Body)); diff != "" {
 		t.Errorf("/api/tags after the restart (-before +after):\n%s", diff)
 	}
@@ -65,7 +65,7 @@ func TestInventorySurvivesARestart(t *testing.T) {
 		t.Errorf("restored as of %v, version %q, url %q, stale %t", restored.InventoryAt, restored.Version, restored.URL, restored.InventoryStale())
 	}
 
-	other := inventory.NewState(dir, "ollama", "http://other:11434", slog.New(slog.DiscardHandler)).Load(core.Snapshot{})
+	other := inventory.NewState(dir, slog.New(slog.DiscardHandler)).Load(core.Snapshot{Backend: "ollama", URL: "http://other:11434"})
 	if other.Inventory != nil {
 		t.Error("another target got this one's inventory")
 	}
@@ -87,13 +87,13 @@ func TestUnusableStateIsSetAside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			var log bytes.Buffer
-			state := inventory.NewState(dir, "ollama", url, slog.New(slog.NewTextHandler(&log, nil)))
+			state := inventory.NewState(dir, slog.New(slog.NewTextHandler(&log, nil)))
 			save(t, state, &core.Snapshot{}, known(time.Now()))
 			file := only(t, dir)
 			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got := state.Load(core.Snapshot{URL: url}); got.Inventory != nil {
+			if got := state.Load(core.Snapshot{Backend: "ollama", URL: url}); got.Inventory != nil {
 				t.Errorf("loaded %v", got.Inventory)
 			}
 			if !strings.Contains(log.String(), "level=WARN") {
@@ -113,7 +113,7 @@ func TestSaveThatFailsIsAWarning(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	state := inventory.NewState(blocked, "ollama", url, slog.New(slog.NewTextHandler(&log, nil)))
+	state := inventory.NewState(blocked, slog.New(slog.NewTextHandler(&log, nil)))
 	save(t, state, &core.Snapshot{}, known(time.Now()), known(time.Now()))
 	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings, want one:\n%s", n, log.String())
@@ -122,13 +122,13 @@ func TestSaveThatFailsIsAWarning(t *testing.T) {
 
 func TestKilledSaveLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
-	state := inventory.NewState(dir, "ollama", url, slog.New(slog.DiscardHandler))
+	state := inventory.NewState(dir, slog.New(slog.DiscardHandler))
 	save(t, state, &core.Snapshot{}, known(time.Now()))
 	file := only(t, dir)
 	if err := os.WriteFile(file+".tmp-123", []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := state.Load(core.Snapshot{}); got.Inventory == nil {
+	if got := state.Load(core.Snapshot{Backend: "ollama", URL: url}); got.Inventory == nil {
 		t.Error("the whole file wasn't loaded")
 	}
 	only(t, dir)
@@ -136,7 +136,7 @@ func TestKilledSaveLeavesNothingBehind(t *testing.T) {
 
 func TestUnchangedInventoryIsSavedNowAndThen(t *testing.T) {
 	dir := t.TempDir()
-	state := inventory.NewState(dir, "ollama", url, slog.New(slog.DiscardHandler))
+	state := inventory.NewState(dir, slog.New(slog.DiscardHandler))
 	first := known(time.Now())
 	again := func(later time.Duration) *core.Snapshot {
 		s := *first
@@ -144,7 +144,7 @@ func TestUnchangedInventoryIsSavedNowAndThen(t *testing.T) {
 		return &s
 	}
 	loaded := func() time.Duration {
-		return state.Load(core.Snapshot{}).InventoryAt.Sub(first.InventoryAt)
+		return state.Load(core.Snapshot{Backend: "ollama", URL: url}).InventoryAt.Sub(first.InventoryAt)
 	}
 	save(t, state, &core.Snapshot{}, first, again(time.Minute))
 	if got := loaded(); got != time.Minute {
@@ -160,4 +160,19 @@ func only(t *testing.T, dir string) string {
 		t.Fatalf("files in the state directory: %q, %v", files, err)
 	}
 	return files[0]
+}
+
+func TestEachTargetHasItsOwnState(t *testing.T) {
+	dir, at := t.TempDir(), time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	first := known(at, core.Model{Name: "here:latest", Raw: []byte(`{}`)})
+	second := known(at, core.Model{Name: "there:latest", Raw: []byte(`{}`)})
+	second.URL = "http://there:11434"
+	state := inventory.NewState(dir, slog.New(slog.DiscardHandler))
+	save(t, state, &core.Snapshot{Backend: "ollama", URL: url}, first, &core.Snapshot{Backend: "ollama", URL: second.URL}, second)
+	for _, want := range []*core.Snapshot{first, second} {
+		got := state.Load(core.Snapshot{Backend: "ollama", URL: want.URL})
+		if got.Inventory == nil || got.Inventory.Models[0].Name != want.Inventory.Models[0].Name {
+			t.Errorf("of %s: %+v", want.URL, got.Inventory)
+		}
+	}
 }

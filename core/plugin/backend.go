@@ -1,9 +1,9 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -12,8 +12,6 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/seed-af7fee88/foreman/core"
@@ -35,11 +33,6 @@ func (backendPlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn 
 	return NewBackendClient(conn), nil
 }
 
-// Sets are the plugins that foreman can speak to, by version of the contract.
-func Sets() map[int]goplugin.PluginSet {
-	return map[int]goplugin.PluginSet{Version: {KindBackend: backendPlugin{}}}
-}
-
 // backendServer is a [core.Backend] as the wire sees it.
 type backendServer struct {
 	pluginpb.UnimplementedBackendServer
@@ -50,14 +43,10 @@ func (s *backendServer) Configure(ctx context.Context, req *pluginpb.ConfigureRe
 	up, err := s.backend.Configure(ctx, core.Settings{
 		URL: req.GetUrl(), Token: req.GetToken(), Extra: req.GetSettings(),
 	})
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return nil, status.FromContextError(ctx.Err()).Err()
-	default:
-		return nil, status.Error(codes.InvalidArgument, err.Error())
+	if err != nil {
+		return nil, refusal(ctx, err)
 	}
-	resp := &pluginpb.ConfigureResponse{Url: up.URL}
+	resp := &pluginpb.ConfigureResponse{Url: up.URL, V1Only: up.V1Only, PluginVersion: ownVersion()}
 	for name, values := range up.Header {
 		for _, v := range values {
 			resp.Headers = append(resp.Headers, &pluginpb.Header{Name: name, Value: v})
@@ -110,7 +99,8 @@ func (s *backendServer) Running(ctx context.Context, _ *pluginpb.RunningRequest)
 // [core.Backend]; its errors are [*core.Fault], [core.ErrNoAnswer] or
 // [context.Canceled].
 type BackendClient struct {
-	rpc pluginpb.BackendClient
+	rpc     pluginpb.BackendClient
+	version string
 }
 
 // NewBackendClient returns the backend that conn leads to.
@@ -124,18 +114,19 @@ func (c *BackendClient) Configure(ctx context.Context, settings core.Settings) (
 	resp, err := c.rpc.Configure(ctx, &pluginpb.ConfigureRequest{
 		Url: settings.URL, Token: settings.Token, Settings: settings.Extra,
 	})
-	if status.Code(err) == codes.InvalidArgument {
-		return core.Upstream{}, errors.New(status.Convert(err).Message())
-	}
 	if err != nil {
-		return core.Upstream{}, errorFromWire(ctx, "configure", err)
+		return core.Upstream{}, cmp.Or(refused(KindBackend, err), errorFromWire(ctx, "configure", err))
 	}
-	up := core.Upstream{URL: resp.GetUrl(), Header: http.Header{}}
+	c.version = resp.GetPluginVersion()
+	up := core.Upstream{URL: resp.GetUrl(), Header: http.Header{}, V1Only: resp.GetV1Only()}
 	for _, h := range resp.GetHeaders() {
 		up.Header.Add(h.GetName(), h.GetValue())
 	}
 	return up, nil
 }
+
+// PluginVersion is what Configure's answer said of the plugin, or "".
+func (c *BackendClient) PluginVersion() string { return c.version }
 
 // Probe implements [core.Backend].
 func (c *BackendClient) Probe(ctx context.Context) (string, error) {

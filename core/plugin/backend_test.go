@@ -30,7 +30,7 @@ func full(t *testing.T, v any) {
 
 func TestSettingsAndUpstreamCross(t *testing.T) {
 	settings := core.Settings{URL: "http://target", Token: "t", Extra: []byte(`{"a":1}`)}
-	upstream := core.Upstream{URL: "http://upstream", Header: http.Header{"A": {"1", "2"}, "B": {"3"}}}
+	upstream := core.Upstream{URL: "http://upstream", Header: http.Header{"A": {"1", "2"}, "B": {"3"}}, V1Only: true}
 	full(t, settings)
 	full(t, upstream)
 	for _, want := range []struct {

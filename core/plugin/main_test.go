@@ -30,9 +30,15 @@ func connectRaw(t *testing.T, s pluginpb.BackendServer) *BackendClient {
 
 func dial(t *testing.T, s pluginpb.BackendServer) *grpc.ClientConn {
 	t.Helper()
+	return serveTo(t, func(server *grpc.Server) { pluginpb.RegisterBackendServer(server, s) })
+}
+
+// serveTo is a connection to a server on which register puts a service.
+func serveTo(t *testing.T, register func(*grpc.Server)) *grpc.ClientConn {
+	t.Helper()
 	listener := bufconn.Listen(1 << 20)
 	server := newServer(nil)
-	pluginpb.RegisterBackendServer(server, s)
+	register(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:plugin",
@@ -74,9 +80,14 @@ func (s stub) Running(ctx context.Context) ([]core.Resident, error) { return s.r
 // replies is a plugin that always says the same.
 type replies struct {
 	pluginpb.UnimplementedBackendServer
+	version string
 	models  *pluginpb.ModelsResponse
 	running *pluginpb.RunningResponse
 	err     error
+}
+
+func (r replies) Configure(context.Context, *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
+	return &pluginpb.ConfigureResponse{PluginVersion: r.version}, r.err
 }
 
 func (r replies) Models(context.Context, *pluginpb.ModelsRequest) (*pluginpb.ModelsResponse, error) {

@@ -2,12 +2,13 @@
 // plugin and foreman: HashiCorp's go-plugin over gRPC, the contract in
 // pluginpb/foreman.proto.
 //
-// An author implements [core.Backend] and calls one function:
+// An author implements [core.Backend] or [core.Notifier] and calls one
+// function:
 //
-//	func main() { plugin.ServeBackend(mine.New()) }
+//	func main() { plugin.ServeNotifier(mine.New()) }
 //
-// foreman's side of the wire, [BackendClient], is here too, so that both
-// halves of each conversion stand together. Starting and watching the
+// foreman's side of the wire, [BackendClient] and [NotifierClient], is here
+// too, so that both halves of each conversion stand together. Starting and watching the
 // process is the business of core/plugin/host.
 package plugin
 
@@ -41,8 +42,14 @@ const Version = 1
 
 // Kinds of plugins.
 const (
-	KindBackend = "backend"
+	KindBackend  = "backend"
+	KindNotifier = "notifier"
 )
+
+// Sets are the plugins that foreman can speak to, by version of the contract.
+func Sets() map[int]goplugin.PluginSet {
+	return map[int]goplugin.PluginSet{Version: {KindBackend: backendPlugin{}, KindNotifier: notifierPlugin{}}}
+}
 
 // Handshake tells a plugin that foreman started it. It is no secret.
 var Handshake = goplugin.HandshakeConfig{
@@ -74,6 +81,11 @@ const maxMessage = 64 << 20
 // Started by hand it says so on stderr and exits with 1. It doesn't return.
 func ServeBackend(b core.Backend) {
 	serve(goplugin.PluginSet{KindBackend: backendPlugin{backend: b}})
+}
+
+// ServeNotifier is [ServeBackend] for a notifier.
+func ServeNotifier(n core.Notifier) {
+	serve(goplugin.PluginSet{KindNotifier: notifierPlugin{notifier: n}})
 }
 
 func serve(set goplugin.PluginSet) {
@@ -142,6 +154,40 @@ func reserveForReply(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next
 	return next(ctx, req)
 }
 
+// ownVersion is the version of the module that this plugin's main package
+// stands in, or "" of one that was built in its own tree.
+func ownVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "(devel)" {
+		return ""
+	}
+	return info.Main.Version
+}
+
+// refusal is an error of Configure, under ctx, as a gRPC status.
+func refusal(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	return status.Error(codes.InvalidArgument, valid(err.Error()))
+}
+
+// refused is what the plugin's Configure says of the settings, or nil if err
+// is of another sort.
+func refused(kind string, err error) error {
+	switch st := status.Convert(err); st.Code() {
+	case codes.InvalidArgument:
+		return errors.New(st.Message())
+	case codes.Unimplemented:
+		return fmt.Errorf("it is no %s: %s", kind, st.Message())
+	default:
+		return nil
+	}
+}
+
+// valid is text without what protobuf refuses.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
 // errorToWire is an error of a plugin's method as a gRPC status.
 func errorToWire(err error) error {
 	fault := core.FaultOf(err)
@@ -150,9 +196,9 @@ func errorToWire(err error) error {
 		reason = string(core.ReasonTimeout)
 	}
 	// A detail may quote the target, and protobuf refuses what is no UTF-8.
-	detail := strings.ToValidUTF8(fault.Detail, "\uFFFD")
+	detail := valid(fault.Detail)
 	st, detailErr := status.New(codes.Unavailable, detail).
-		WithDetails(&pluginpb.Fault{Reason: strings.ToValidUTF8(reason, "\uFFFD"), Detail: detail})
+		WithDetails(&pluginpb.Fault{Reason: valid(reason), Detail: detail})
 	if detailErr != nil {
 		return status.Error(codes.Internal, detailErr.Error())
 	}

@@ -72,7 +72,7 @@ func pollAndWeigh(ctx context.Context, args []string) error {
 		return err
 	}
 	defer process.Stop()
-	poller := inventory.New(process, inventory.Options{
+	poller := inventory.New(process, core.Snapshot{}, inventory.Options{
 		Interval: time.Millisecond, Timeout: 5 * time.Second, FastInterval: time.Second, DownInterval: time.Second,
 		Thresholds: core.Thresholds{Fall: 1, Rise: 1},
 	}, slog.New(slog.DiscardHandler))

@@ -94,14 +94,13 @@ func heapOf(ctx context.Context, base string) (inUse size, err error) {
 // serveAPI is foreman's API in front of the target in args, and tells its own
 // heap beside. Two collections empty the pools, too.
 func serveAPI(ctx context.Context, args []string) error {
-	opts := api.Options{
-		MaxBody:  64 * mebibyte,
-		Upstream: func() (core.Upstream, error) { return core.Upstream{URL: args[0]}, nil },
-		Probe:    func(context.Context) error { return nil },
-		Plugins:  func() []core.PluginStatus { return nil },
+	deps := api.Deps{
+		Inventory: oneModel{},
+		Upstream:  func() (core.Upstream, error) { return core.Upstream{URL: args[0]}, nil },
+		Probe:     func(context.Context) error { return nil },
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", api.New(oneModel{}, opts, slog.New(slog.DiscardHandler)))
+	mux.Handle("/", api.New(deps, api.Options{MaxBody: 64 * mebibyte}, slog.New(slog.DiscardHandler)))
 	mux.HandleFunc(heapPath, func(w http.ResponseWriter, _ *http.Request) {
 		runtime.GC()
 		runtime.GC()

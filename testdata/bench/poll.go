@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/plugin"
 	"github.com/seed-af7fee88/foreman/core/plugin/host"
 	"github.com/seed-af7fee88/foreman/plugins/ollama"
 )
@@ -24,9 +25,9 @@ const (
 )
 
 // startPlugin starts the real plugin process, as foreman does.
-func startPlugin(ctx context.Context, foreman, target string) (*host.Process, error) {
-	spec := host.Spec{Name: "ollama", Path: foreman, Args: []string{"plugin", "backend", "ollama"}}
-	return host.Start(ctx, spec, core.Settings{URL: target}, slog.New(slog.DiscardHandler))
+func startPlugin(ctx context.Context, foreman, target string) (*host.BackendProcess, error) {
+	spec := host.Spec{Kind: plugin.KindBackend, Name: "ollama", Path: foreman, Args: []string{"plugin", "backend", "ollama"}}
+	return host.StartBackend(ctx, spec, core.Settings{URL: target}, slog.New(slog.DiscardHandler))
 }
 
 // measureUnchanged measures polls of a list that stays but for its order: what

@@ -34,6 +34,7 @@ import (
 // Each gets the connection to the witness, which ends with the test.
 var behaviours = map[string]func(witness net.Conn){
 	"good":     func(net.Conn) { plugin.ServeBackend(&fake{stdout: os.Stdout, stderr: os.Stderr}) },
+	"notifier": func(net.Conn) { plugin.ServeNotifier(&fakeNotifier{}) },
 	"foreign":  foreign,
 	"host":     runHost,
 	"hold":     untilOver,
@@ -181,7 +182,7 @@ func parent(attr *syscall.SysProcAttr) {
 // runHost is foreman with a slot, which the test will kill. It tells the
 // witness a second time once its plugin runs.
 func runHost(net.Conn) {
-	slot := host.NewSlot(spec("good", os.Args[3]), core.Settings{}, slog.New(slog.DiscardHandler))
+	slot := host.NewBackend(spec("good", os.Args[3]), core.Settings{}, nil, slog.New(slog.DiscardHandler))
 	go func() {
 		<-slot.Up()
 		testify("up", os.Args[3])
@@ -192,7 +193,7 @@ func runHost(net.Conn) {
 // spec goes by way of env(1), which becomes the plugin: with the race detector
 // a process sleeps for a second as it exits, unless it is told not to.
 func spec(behaviour, witness string) host.Spec {
-	return host.Spec{Name: "fake", Path: "/usr/bin/env", Args: []string{
+	return host.Spec{Kind: plugin.KindBackend, Name: "fake", Path: "/usr/bin/env", Args: []string{
 		"GORACE=atexit_sleep_ms=0", os.Args[0], "behave", behaviour, witness,
 	}}
 }
@@ -201,10 +202,14 @@ func spec(behaviour, witness string) host.Spec {
 type fake struct {
 	stdout, stderr *os.File // as they were before go-plugin took them
 	task           string
+	version        string // that Probe returns
 }
 
 func (f *fake) Configure(ctx context.Context, settings core.Settings) (core.Upstream, error) {
-	f.task = settings.URL
+	f.task, f.version = settings.URL, "1.2.3"
+	if version, ok := strings.CutPrefix(f.task, "version "); ok {
+		f.version = version
+	}
 	switch f.task {
 	case "refuse":
 		return core.Upstream{}, fmt.Errorf("url: want http:// in front")
@@ -234,8 +239,10 @@ func (f *fake) Probe(context.Context) (string, error) {
 		fmt.Fprintln(os.Stderr, "said on os.Stderr")
 		fmt.Fprintln(f.stderr, "said on the first stderr")
 		fmt.Println("said on os.Stdout")
+	case "wait":
+		untilOver(testify("call", os.Args[3]))
 	}
-	return "1.2.3", nil
+	return f.version, nil
 }
 
 // Models is slow to hear that it should stop.

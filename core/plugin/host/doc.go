@@ -1,9 +1,11 @@
-// Package host keeps plugin processes alive. [Start] runs one process for
-// one use; a [Slot] is a stable handle on a backend whose process is started
-// again whenever it ends or hangs:
+// Package host keeps plugin processes alive. [StartBackend] and
+// [StartNotifier] run one process for one use; a [Backend] or a [Notifier] is
+// a slot, a stable handle whose process is started again whenever it ends or
+// hangs:
 //
 //	starting ──configured──► running ──exit, or silent to a ping──► waiting
-//	    │                                                            │  ▲
+//	    │                       ▲                                    │  ▲
+//	    │              swap, from any state                          │  │
 //	    └──────────────── failed ────────────────────────────────────┼──┘
 //	                       starting ◄──────────── backoff ───────────┘
 //

@@ -21,16 +21,17 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
-	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/plugin"
 )
 
 // Spec says how to run a plugin.
 type Spec struct {
-	Name   string   // as the config calls it
-	Path   string   // of the executable, absolute
-	Args   []string // without the path
-	SHA256 string   // hex; "" trusts the file
+	Kind    string   // [plugin.KindBackend] or [plugin.KindNotifier]
+	Name    string   // as the config calls it
+	Path    string   // of the executable, absolute
+	Args    []string // without the path
+	SHA256  string   // hex; "" trusts the file
+	Version string   // of the plugin; "" is what it states itself
 }
 
 const (
@@ -43,42 +44,44 @@ const (
 	maxReply = 256 << 20
 )
 
-// A Process is one run of a backend plugin. It implements [core.Backend].
-type Process struct {
-	*plugin.BackendClient
-	Upstream core.Upstream // what Configure answered
+// A process is one run of a plugin of either kind.
+type process struct {
+	spec     Spec
+	run      *run
+	client   goplugin.ClientProtocol // nil unless it is connected
+	conn     *grpc.ClientConn        // client's
+	protocol int                     // version of the contract that both speak
+	version  string                  // of the plugin; set once it is configured
 
-	run    *run
-	client goplugin.ClientProtocol // nil unless it is connected
-	conn   *grpc.ClientConn        // client's
+	suspect chan struct{} // holds a token after a call that it didn't answer
+	calls   calls
 }
 
-// Start runs the plugin that spec names, and configures it. What it returns
-// must be stopped with [Process.Stop]. Its error is one sentence about the
-// plugin, with what the plugin last wrote to stderr.
-func Start(ctx context.Context, spec Spec, settings core.Settings, log *slog.Logger) (*Process, error) {
+var errNotReady = fmt.Errorf("it wasn't ready within %v", startTimeout)
+
+// start runs the plugin that spec names and configures it. Its error is one
+// sentence about the plugin, with what the plugin last wrote to stderr.
+func start(ctx context.Context, spec Spec, log *slog.Logger, configure func(context.Context, *process) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, errNotReady)
 	defer cancel()
 	said := &tail{}
 	p, err := launch(ctx, spec, said, log.With("plugin", spec.Name))
 	if err != nil {
-		return nil, fmt.Errorf("start plugin %s: %w%s", spec.Name, err, said)
+		return fmt.Errorf("start plugin %s: %w%s", spec.Name, err, said)
 	}
-	if p.Upstream, err = p.Configure(ctx, settings); err != nil {
+	if err := configure(ctx, p); err != nil {
 		p.Stop()
-		return nil, fmt.Errorf("plugin %s: %w%s", spec.Name, err, said)
+		return fmt.Errorf("plugin %s: %w%s", spec.Name, err, said)
 	}
-	return p, nil
+	return nil
 }
 
-var errNotReady = fmt.Errorf("it wasn't ready within %v", startTimeout)
-
 // launch starts the process and connects to it, or kills it when ctx ends.
-func launch(ctx context.Context, spec Spec, said *tail, log *slog.Logger) (*Process, error) {
+func launch(ctx context.Context, spec Spec, said *tail, log *slog.Logger) (*process, error) {
 	if err := checkSum(spec); err != nil {
 		return nil, err
 	}
-	p := &Process{run: newRun(spec)}
+	p := &process{spec: spec, run: newRun(spec), suspect: make(chan struct{}, 1)}
 	defer context.AfterFunc(ctx, p.run.kill)()
 	if err := p.connect(said, log); err != nil {
 		p.Stop()
@@ -88,14 +91,14 @@ func launch(ctx context.Context, spec Spec, said *tail, log *slog.Logger) (*Proc
 }
 
 // connect starts the process and waits for its handshake.
-func (p *Process) connect(said *tail, log *slog.Logger) (err error) {
+func (p *process) connect(said *tail, log *slog.Logger) (err error) {
 	defer func() { // go-plugin trips over a handshake with a certificate in it
 		if r := recover(); r != nil {
 			err = fmt.Errorf("its handshake makes no sense: %v", r)
 		}
 	}()
 	late := &lineLog{log: log, tail: said}
-	p.client, err = goplugin.NewClient(&goplugin.ClientConfig{
+	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  plugin.Handshake,
 		VersionedPlugins: plugin.Sets(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
@@ -111,16 +114,11 @@ func (p *Process) connect(said *tail, log *slog.Logger) (err error) {
 		// Off: go-plugin panics while it parses some JSON lines on stderr.
 		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		GRPCDialOptions: dialOptions(),
-	}).Client()
-	if err != nil {
+	})
+	if p.client, err = client.Client(); err != nil {
 		return explain(err)
 	}
-	backend, err := p.client.Dispense(plugin.KindBackend)
-	if err != nil {
-		return err
-	}
-	p.BackendClient = backend.(*plugin.BackendClient)
-	p.conn = p.client.(*goplugin.GRPCClient).Conn
+	p.conn, p.protocol = p.client.(*goplugin.GRPCClient).Conn, client.NegotiatedVersion()
 	return nil
 }
 
@@ -170,9 +168,9 @@ func checkSum(spec Spec) error {
 	}
 }
 
-// Lost returns once the process has ended or the connection to it is lost,
+// lost returns once the process has ended or the connection to it is lost,
 // and says how; it returns nil once ctx ends.
-func (p *Process) Lost(ctx context.Context) error {
+func (p *process) lost(ctx context.Context) error {
 	broken := make(chan struct{})
 	watch, stop := context.WithCancel(ctx)
 	defer func() { stop(); <-broken }()
@@ -198,7 +196,7 @@ func (p *Process) Lost(ctx context.Context) error {
 }
 
 // Ping asks the plugin's health service whether it still answers.
-func (p *Process) Ping(ctx context.Context) error {
+func (p *process) Ping(ctx context.Context) error {
 	_, err := grpc_health_v1.NewHealthClient(p.conn).
 		Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: goplugin.GRPCServiceName})
 	return err
@@ -206,7 +204,7 @@ func (p *Process) Ping(ctx context.Context) error {
 
 // Stop ends the process: it is asked to leave, and a second later killed
 // together with whatever it started. It returns within three seconds.
-func (p *Process) Stop() {
+func (p *process) Stop() {
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)

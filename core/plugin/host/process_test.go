@@ -1,7 +1,6 @@
 package host_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,22 +10,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/plugin"
 	"github.com/seed-af7fee88/foreman/core/plugin/host"
 )
 
 var silent = slog.New(slog.DiscardHandler)
 
 // started is a running plugin, stopped when the test is over.
-func started(t *testing.T, behaviour, task string, log *slog.Logger) (*host.Process, *life, *witness) {
+func started(t *testing.T, behaviour, task string, log *slog.Logger) (*host.BackendProcess, *life, *witness) {
 	t.Helper()
 	w := newWitness(t)
-	p, err := host.Start(t.Context(), spec(behaviour, w.path), core.Settings{URL: task}, log)
+	p, err := host.StartBackend(t.Context(), spec(behaviour, w.path), core.Settings{URL: task}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +72,7 @@ func TestFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 	} {
 		t.Run(c.behaviour, func(t *testing.T) {
 			w := newWitness(t)
-			p, err := host.Start(t.Context(), spec(c.behaviour, w.path), core.Settings{}, silent)
+			p, err := host.StartBackend(t.Context(), spec(c.behaviour, w.path), core.Settings{}, silent)
 			if err == nil {
 				p.Stop()
 				t.Fatal("it started")
@@ -103,7 +102,7 @@ func TestFileThatCannotRunIsNamed(t *testing.T) {
 		program: program + ": exec format error",
 		dir:     dir + ": permission denied",
 	} {
-		_, err := host.Start(t.Context(), host.Spec{Name: "x", Path: path}, core.Settings{}, silent)
+		_, err := host.StartBackend(t.Context(), host.Spec{Kind: plugin.KindBackend, Name: "x", Path: path}, core.Settings{}, silent)
 		if want = "start plugin x: " + want; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
@@ -121,13 +120,13 @@ func TestChecksumIsTakenOfTheFileAtEachStart(t *testing.T) {
 	s.SHA256 = hex.EncodeToString(sum[:])
 	refused := func(want string) {
 		t.Helper()
-		_, err := host.Start(t.Context(), s, core.Settings{}, silent)
+		_, err := host.StartBackend(t.Context(), s, core.Settings{}, silent)
 		if want = "start plugin fake: " + want; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 	for range 2 {
-		p, err := host.Start(t.Context(), s, core.Settings{}, silent)
+		p, err := host.StartBackend(t.Context(), s, core.Settings{}, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +158,7 @@ func throughScript(t *testing.T, s host.Spec) host.Spec {
 
 func TestRefusedSettingsAreTheUsersToMend(t *testing.T) {
 	w := newWitness(t)
-	_, err := host.Start(t.Context(), spec("good", w.path), core.Settings{URL: "refuse"}, silent)
+	_, err := host.StartBackend(t.Context(), spec("good", w.path), core.Settings{URL: "refuse"}, silent)
 	if want := "plugin fake: url: want http:// in front"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -177,7 +176,7 @@ func TestSilentStartEndsAfterFiveSeconds(t *testing.T) {
 			t.Parallel()
 			w := newWitness(t)
 			began := time.Now()
-			_, err := host.Start(context.Background(), spec(c.behaviour, w.path), core.Settings{URL: c.task}, silent)
+			_, err := host.StartBackend(context.Background(), spec(c.behaviour, w.path), core.Settings{URL: c.task}, silent)
 			if err == nil || err.Error() != c.want {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
@@ -196,7 +195,7 @@ func TestEndOfContextEndsAHangingStart(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			failed := make(chan error, 1)
 			go func() {
-				_, err := host.Start(ctx, spec(c.behaviour, w.path), core.Settings{URL: c.task}, silent)
+				_, err := host.StartBackend(ctx, spec(c.behaviour, w.path), core.Settings{URL: c.task}, silent)
 				failed <- err
 			}()
 			life := w.next(t)
@@ -285,32 +284,6 @@ func TestPluginSeesNeitherOurSecretsNorOurInput(t *testing.T) {
 	}
 }
 
-func TestNoisyPluginStillAnswers(t *testing.T) {
-	for _, c := range []struct{ behaviour, task string }{{"poison", ""}, {"good", "long line"}, {"good", "flood"}} {
-		t.Run(c.behaviour+c.task, func(t *testing.T) {
-			p, _, _ := started(t, c.behaviour, c.task, silent)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			for range 2 {
-				if version, err := p.Probe(ctx); version != "1.2.3" || err != nil {
-					t.Fatalf("Probe: %q, %v", version, err)
-				}
-			}
-		})
-	}
-}
-
-func TestWhatAPluginWritesIsLogged(t *testing.T) {
-	var log lockedBuffer
-	p, _, _ := started(t, "good", "late words", slog.New(slog.NewTextHandler(&log, nil)))
-	if _, err := p.Probe(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"said on os.Stderr", "said on the first stderr", "said on os.Stdout"} {
-		log.waitFor(t, "plugin=fake line=\""+want+`"`)
-	}
-}
-
 func TestThirtyMegabytesArrive(t *testing.T) {
 	t.Parallel()
 	p, _, _ := started(t, "good", "big", silent)
@@ -330,7 +303,7 @@ func TestThirtyMegabytesArrive(t *testing.T) {
 func TestRunsLeakNoDescriptor(t *testing.T) {
 	run := func(behaviour string) {
 		w := newWitness(t)
-		p, err := host.Start(t.Context(), spec(behaviour, w.path), core.Settings{}, silent)
+		p, err := host.StartBackend(t.Context(), spec(behaviour, w.path), core.Settings{}, silent)
 		if err == nil {
 			p.Stop()
 		}
@@ -351,45 +324,5 @@ func TestRunsLeakNoDescriptor(t *testing.T) {
 	}
 	if after := descriptors(); after > before {
 		t.Errorf("%d descriptors more than before", after-before)
-	}
-}
-
-// A lockedBuffer is a log that a test waits for.
-type lockedBuffer struct {
-	mu      sync.Mutex
-	buf     bytes.Buffer
-	written chan struct{}
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.written != nil {
-		close(b.written)
-		b.written = nil
-	}
-	return b.buf.Write(p)
-}
-
-// waitFor waits until text is in the log.
-func (b *lockedBuffer) waitFor(t *testing.T, text string) {
-	t.Helper()
-	timeout := time.After(patience)
-	for {
-		b.mu.Lock()
-		all := b.buf.String()
-		if b.written == nil {
-			b.written = make(chan struct{})
-		}
-		written := b.written
-		b.mu.Unlock()
-		if strings.Contains(all, text) {
-			return
-		}
-		select {
-		case <-written:
-		case <-timeout:
-			t.Fatalf("not logged: %s\nbut:\n%s", text, all)
-		}
 	}
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -11,7 +12,6 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/plugin"
 )
 
 const (
@@ -20,175 +20,179 @@ const (
 	// settled is how long a process must have run for the next failure to
 	// count as the first again.
 	settled     = 10 * time.Second
-	pingTimeout = time.Second
+	swapTimeout = 5 * time.Second // for the calls of a process that is replaced, and for Run to replace it
 )
 
-// A Slot is a backend whose process comes and goes. It implements
-// [core.Backend] but for Configure, which is the slot's own business.
-type Slot struct {
-	spec     Spec
-	settings core.Settings
-	log      *slog.Logger
+// A hosted is a process of one kind.
+type hosted[P any] interface {
+	base() *process
+	again(context.Context) (P, error) // with the spec and settings that it was started with
+}
 
-	running atomic.Pointer[Process]           // written by Run; nil while there is none
+// A slot is a stable handle on a plugin whose process comes and goes.
+type slot[P hosted[P]] struct {
+	restarted func(core.PluginStatus) // or nil
+	log       *slog.Logger
+
+	running atomic.Pointer[P]                 // written by Run; nil while there is none
 	status  atomic.Pointer[core.PluginStatus] // written by Run
 	tried   chan struct{}                     // closed by Run after the first start, good or bad
 	up      chan struct{}                     // holds one token after a start
-	suspect chan *Process                     // of capacity 1: one that didn't answer
+	swaps   chan swap[P]                      // unbuffered: whoever sends knows that Run has it
+	over    chan struct{}                     // closed once Run has ended
+
+	// Run's own:
+	start     func(context.Context) (P, error)
+	delay     *backoff.ExponentialBackOff
+	began     time.Time // the last start
+	why       string    // it went down, when it last ran or was first tried; "" while it runs
+	triedOnce sync.Once
+	lives     sync.WaitGroup // all that go on
 }
 
-// NewSlot returns a slot that is empty until [Slot.Run].
-func NewSlot(spec Spec, settings core.Settings, log *slog.Logger) *Slot {
-	s := &Slot{
-		spec: spec, settings: settings, log: log,
-		tried:   make(chan struct{}),
-		up:      make(chan struct{}, 1),
-		suspect: make(chan *Process, 1),
+// A swap is a process for Run to take.
+type swap[P any] struct {
+	process P
+	taken   chan struct{} // closed once calls go to it
+}
+
+func newSlot[P hosted[P]](spec Spec, start func(context.Context) (P, error), restarted func(core.PluginStatus), log *slog.Logger) *slot[P] {
+	s := &slot[P]{
+		restarted: restarted, log: log, start: start,
+		tried: make(chan struct{}), up: make(chan struct{}, 1),
+		swaps: make(chan swap[P]), over: make(chan struct{}),
+		delay: backoff.NewExponentialBackOff(),
 	}
-	s.status.Store(&core.PluginStatus{Name: spec.Name, Kind: plugin.KindBackend, State: core.PluginStarting})
+	s.delay.InitialInterval, s.delay.MaxInterval, s.delay.Multiplier = firstBackoff, mostBackoff, 2
+	s.status.Store(&core.PluginStatus{Name: spec.Name, Kind: spec.Kind, State: core.PluginStarting})
 	return s
 }
 
-// Run keeps a process running until ctx ends, and stops it then.
-func (s *Slot) Run(ctx context.Context) error {
-	delay := backoff.NewExponentialBackOff()
-	delay.InitialInterval, delay.MaxInterval, delay.Multiplier = firstBackoff, mostBackoff, 2
-	for restarts := 0; ; restarts++ {
-		began := time.Now()
-		s.tell(core.PluginStarting, restarts, s.status.Load().Error)
-		err := s.runOnce(ctx, restarts)
-		if ctx.Err() != nil {
-			s.tell(core.PluginStopped, restarts, "")
-			return nil
-		}
-		if time.Since(began) > settled {
-			delay.Reset()
-		}
-		wait := delay.NextBackOff()
-		if err.Error() != s.status.Load().Error {
-			s.log.Warn("plugin is down and will be started again", "plugin", s.spec.Name, "error", err)
-		}
-		s.tell(core.PluginWaiting, restarts, err.Error())
+// Run keeps a process running until ctx ends, and stops it then. It is called
+// once.
+func (s *slot[P]) Run(ctx context.Context) error {
+	defer close(s.over)
+	var retry <-chan time.Time // while waiting
+	l := s.startLife(ctx)
+	for {
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+			s.running.Store(nil)
+			s.lives.Wait()
+			s.tell(func(st *core.PluginStatus) { st.State, st.Error = core.PluginStopped, "" })
+			return nil
+		case n := <-l.news:
+			if n.err == nil {
+				s.runs(n.process)
+			} else {
+				retry = time.After(s.ended(n.err))
+			}
+		case <-retry:
+			s.tell(func(st *core.PluginStatus) { st.State = core.PluginStarting; st.Restarts++ })
+			l = s.startLife(ctx)
+		case sw := <-s.swaps:
+			s.start, s.why, retry = sw.process.again, "", nil
+			s.delay.Reset()
+			s.runs(sw.process)
+			close(sw.taken)
+			l.end(errSwapped)
+			l = s.goOn(ctx, sw.process)
 		}
 	}
 }
 
-// runOnce runs one process to its end, and says why it ended.
-func (s *Slot) runOnce(ctx context.Context, restarts int) error {
-	p, err := Start(ctx, s.spec, s.settings, s.log)
-	if err == nil {
-		s.running.Store(p)
-		s.tell(core.PluginRunning, restarts, "")
-		s.log.Info("plugin runs", "plugin", s.spec.Name, "pid", p.run.cmd.Process.Pid, "restarts", restarts)
-	}
-	if restarts == 0 {
-		close(s.tried)
-	}
-	if err != nil {
-		return err
-	}
-	defer p.Stop()
-	defer s.running.Store(nil)
+// runs has calls go to p.
+func (s *slot[P]) runs(p P) {
+	s.running.Store(&p)
+	base := p.base()
+	s.tell(func(st *core.PluginStatus) {
+		st.Name, st.Kind, st.State, st.Error = base.spec.Name, base.spec.Kind, core.PluginRunning, ""
+		st.Version, st.Protocol = base.version, base.protocol
+	})
+	status := s.Status()
+	s.log.Info("plugin runs", "plugin", status.Name, "pid", base.run.cmd.Process.Pid, "restarts", status.Restarts)
+	s.triedOnce.Do(func() { close(s.tried) })
 	select {
 	case s.up <- struct{}{}:
 	default:
 	}
-	return s.watch(ctx, p)
-}
-
-// watch returns when p has ended, has gone silent, or ctx has ended.
-func (s *Slot) watch(ctx context.Context, p *Process) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	var watcher sync.WaitGroup
-	watcher.Go(func() { cancel(p.Lost(ctx)) })
-	defer watcher.Wait()
-	defer cancel(nil)
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case q := <-s.suspect:
-			if q != p { // an earlier process, gone by now
-				continue
-			}
-			ping, done := context.WithTimeout(ctx, pingTimeout)
-			err := p.Ping(ping)
-			done()
-			if err != nil && ctx.Err() == nil {
-				p.run.kill() // it wouldn't leave by itself either
-				return errors.New("it hung and was killed")
-			}
-		}
+	if status.Error, s.why = s.why, ""; status.Error != "" && s.restarted != nil {
+		s.restarted(status)
 	}
 }
 
-func (s *Slot) tell(state core.PluginState, restarts int, problem string) {
-	s.status.Store(&core.PluginStatus{
-		Name: s.spec.Name, Kind: plugin.KindBackend, State: state, Restarts: restarts, Error: problem,
-	})
+// ended takes note of a failed start, or of the end of what ran, and returns
+// how long to wait before the next start.
+func (s *slot[P]) ended(err error) time.Duration {
+	s.running.Store(nil)
+	s.why = cmp.Or(s.why, err.Error())
+	if before := s.Status(); err.Error() != before.Error {
+		s.log.Warn("plugin is down and will be started again", "plugin", before.Name, "error", err)
+	}
+	s.tell(func(st *core.PluginStatus) { st.State, st.Error = core.PluginWaiting, err.Error() })
+	s.triedOnce.Do(func() { close(s.tried) })
+	if time.Since(s.began) > settled {
+		s.delay.Reset()
+	}
+	return s.delay.NextBackOff()
+}
+
+func (s *slot[P]) tell(change func(*core.PluginStatus)) {
+	status := *s.status.Load()
+	change(&status)
+	s.status.Store(&status)
+}
+
+// Swap has p, which was started with another spec or other settings, take the
+// running process's place: when it returns, calls go to p, and from then on
+// restarts do as p was started. The former process is stopped once its calls
+// in flight have ended, and five seconds later at the latest. Where Run has
+// ended or doesn't take p within five seconds, p is stopped, and Swap returns
+// false.
+func (s *slot[P]) Swap(p P) bool {
+	timer := time.NewTimer(swapTimeout)
+	defer timer.Stop()
+	sw := swap[P]{process: p, taken: make(chan struct{})}
+	select {
+	case s.swaps <- sw:
+		<-sw.taken
+		return true
+	case <-s.over:
+	case <-timer.C:
+	}
+	p.base().Stop()
+	return false
 }
 
 // Tried is closed once the first start has succeeded or failed.
-func (s *Slot) Tried() <-chan struct{} { return s.tried }
+func (s *slot[P]) Tried() <-chan struct{} { return s.tried }
 
-// Up receives after each successful start; starts that nobody received fold
-// into one.
-func (s *Slot) Up() <-chan struct{} { return s.up }
+// Up receives after each successful start and swap; those that nobody received
+// fold into one.
+func (s *slot[P]) Up() <-chan struct{} { return s.up }
 
 // Status says how the process does.
-func (s *Slot) Status() core.PluginStatus { return *s.status.Load() }
-
-// Upstream is where inference requests go; its error is [core.ErrUnavailable].
-func (s *Slot) Upstream() (core.Upstream, error) {
-	p := s.running.Load()
-	if p == nil {
-		return core.Upstream{}, core.ErrUnavailable
-	}
-	return p.Upstream, nil
-}
-
-// Probe implements [core.Backend].
-func (s *Slot) Probe(ctx context.Context) (version string, err error) {
-	err = s.call(func(p *Process) error {
-		version, err = p.Probe(ctx)
-		return err
-	})
-	return version, err
-}
-
-// Models implements [core.Backend].
-func (s *Slot) Models(ctx context.Context, known string) (list core.ModelList, err error) {
-	err = s.call(func(p *Process) error {
-		list, err = p.Models(ctx, known)
-		return err
-	})
-	return list, err
-}
-
-// Running implements [core.Backend].
-func (s *Slot) Running(ctx context.Context) (residents []core.Resident, err error) {
-	err = s.call(func(p *Process) error {
-		residents, err = p.Running(ctx)
-		return err
-	})
-	return residents, err
-}
+func (s *slot[P]) Status() core.PluginStatus { return *s.status.Load() }
 
 // call calls the running process, and has it pinged if it doesn't answer.
-func (s *Slot) call(f func(*Process) error) error {
-	p := s.running.Load()
-	if p == nil {
-		return core.ErrUnavailable
-	}
-	err := f(p)
-	if errors.Is(err, core.ErrNoAnswer) {
-		select {
-		case s.suspect <- p:
-		default: // somebody suspects it already
+func (s *slot[P]) call(f func(P) error) error {
+	for {
+		running := s.running.Load()
+		if running == nil {
+			return core.ErrUnavailable
 		}
+		p := (*running).base()
+		if !p.calls.begin() {
+			continue // replaced since it was loaded
+		}
+		defer p.calls.end()
+		err := f(*running)
+		if errors.Is(err, core.ErrNoAnswer) {
+			select {
+			case p.suspect <- struct{}{}:
+			default: // somebody suspects it already
+			}
+		}
+		return err
 	}
-	return err
 }

@@ -19,9 +19,15 @@ import (
 )
 
 // runSlot runs a slot until the test is over or stop is called.
-func runSlot(t *testing.T, s host.Spec, task string, log io.Writer) (slot *host.Slot, stop func()) {
+func runSlot(t *testing.T, s host.Spec, task string, log io.Writer) (slot *host.Backend, stop func()) {
 	t.Helper()
-	slot = host.NewSlot(s, core.Settings{URL: task}, slog.New(slog.NewTextHandler(log, nil)))
+	slot = host.NewBackend(s, core.Settings{URL: task}, nil, slog.New(slog.NewTextHandler(log, nil)))
+	return slot, keep(t, slot)
+}
+
+// keep runs what is in a slot until the test is over or stop is called.
+func keep(t *testing.T, slot interface{ Run(context.Context) error }) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -36,20 +42,21 @@ func runSlot(t *testing.T, s host.Spec, task string, log io.Writer) (slot *host.
 		receive(t, done)
 	}
 	t.Cleanup(stop)
-	return slot, stop
+	return stop
 }
 
 // receive waits for something to happen.
-func receive[T any](t *testing.T, c <-chan T) {
+func receive[T any](t *testing.T, c <-chan T) (received T) {
 	t.Helper()
 	select {
-	case <-c:
+	case received = <-c:
 	case <-time.After(patience):
 		t.Fatal("it didn't happen")
 	}
+	return received
 }
 
-func checkStatus(t *testing.T, slot *host.Slot, want core.PluginStatus) {
+func checkStatus(t *testing.T, slot *host.Backend, want core.PluginStatus) {
 	t.Helper()
 	want.Name, want.Kind = "fake", "backend"
 	if diff := cmp.Diff(want, slot.Status()); diff != "" {
@@ -58,7 +65,7 @@ func checkStatus(t *testing.T, slot *host.Slot, want core.PluginStatus) {
 }
 
 // checkUnavailable wants every method to fail at once.
-func checkUnavailable(t *testing.T, slot *host.Slot) {
+func checkUnavailable(t *testing.T, slot *host.Backend) {
 	t.Helper()
 	_, probe := slot.Probe(t.Context())
 	_, models := slot.Models(t.Context(), "")
@@ -73,14 +80,14 @@ func checkUnavailable(t *testing.T, slot *host.Slot) {
 
 func TestSlotAnswersWhileItsPluginRuns(t *testing.T) {
 	w := newWitness(t)
-	idle := host.NewSlot(spec("good", w.path), core.Settings{}, silent)
+	idle := host.NewBackend(spec("good", w.path), core.Settings{}, nil, silent)
 	checkUnavailable(t, idle)
 	checkStatus(t, idle, core.PluginStatus{State: core.PluginStarting})
 
 	slot, stop := runSlot(t, spec("good", w.path), "", io.Discard)
 	receive(t, slot.Tried())
 	receive(t, slot.Up())
-	checkStatus(t, slot, core.PluginStatus{State: core.PluginRunning})
+	checkStatus(t, slot, core.PluginStatus{State: core.PluginRunning, Protocol: 1})
 	if up, err := slot.Upstream(); up.URL != "http://upstream" || err != nil {
 		t.Errorf("Upstream: %v, %v", up, err)
 	}
@@ -99,7 +106,7 @@ func TestSlotAnswersWhileItsPluginRuns(t *testing.T) {
 	w.next(t).ends(t, atOnce)
 	w.nothingNew(t)
 	checkUnavailable(t, slot)
-	checkStatus(t, slot, core.PluginStatus{State: core.PluginStopped})
+	checkStatus(t, slot, core.PluginStatus{State: core.PluginStopped, Protocol: 1})
 }
 
 func TestKilledPluginIsBackAtOnce(t *testing.T) {
@@ -121,7 +128,7 @@ func TestKilledPluginIsBackAtOnce(t *testing.T) {
 			if second := w.next(t); second.pid == first.pid {
 				t.Error("the same process")
 			}
-			checkStatus(t, slot, core.PluginStatus{State: core.PluginRunning, Restarts: 1})
+			checkStatus(t, slot, core.PluginStatus{State: core.PluginRunning, Protocol: 1, Restarts: 1})
 			if _, err := slot.Probe(t.Context()); err != nil {
 				t.Errorf("Probe: %v", err)
 			}
@@ -152,7 +159,7 @@ func TestHungPluginIsReplaced(t *testing.T) {
 	}
 	first.ends(t, 2*time.Second)
 	receive(t, slot.Up())
-	checkStatus(t, slot, core.PluginStatus{State: core.PluginRunning, Restarts: 1})
+	checkStatus(t, slot, core.PluginStatus{State: core.PluginRunning, Protocol: 1, Restarts: 1})
 }
 
 // A plugin may be slow, and even miss a deadline, while it answers others.
@@ -209,6 +216,43 @@ func TestCrashIsToldWhileThePluginIsDown(t *testing.T) {
 	checkUnavailable(t, slot)
 	if status := slot.Status(); status.State == core.PluginRunning || status.Restarts < 1 || status.Error == "" {
 		t.Errorf("status is %+v", status)
+	}
+}
+
+func TestRestartIsToldWithItsCause(t *testing.T) {
+	w := newWitness(t)
+	s := throughScript(t, spec("good", w.path))
+	s.Version = "1.0.0"
+	restarts := make(chan core.PluginStatus, 10)
+	var log lockedBuffer
+	slot := host.NewBackend(s, core.Settings{}, func(st core.PluginStatus) { restarts <- st }, slog.New(slog.NewTextHandler(&log, nil)))
+	keep(t, slot)
+	receive(t, slot.Up())
+	if len(restarts) > 0 {
+		t.Errorf("the first start was told as a restart: %+v", <-restarts)
+	}
+	hidden := s.Path + ".hidden"
+	if err := os.Rename(s.Path, hidden); err != nil {
+		t.Fatal(err)
+	}
+	w.next(t).signal(t, syscall.SIGKILL)
+	log.waitFor(t, "no such file")
+	if err := os.Rename(hidden, s.Path); err != nil {
+		t.Fatal(err)
+	}
+	got := receive(t, restarts)
+	if got.Restarts < 2 {
+		t.Errorf("after a start that failed it tells %d restarts", got.Restarts)
+	}
+	want := core.PluginStatus{
+		Name: "fake", Kind: "backend", State: core.PluginRunning, Version: "1.0.0", Protocol: 1,
+		Restarts: got.Restarts, Error: "it exited: signal: killed",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if want.Error = ""; cmp.Diff(want, slot.Status()) != "" {
+		t.Errorf("the status is %+v, want %+v", slot.Status(), want)
 	}
 }
 

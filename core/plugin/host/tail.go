@@ -4,11 +4,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
 	tailLines = 5
 	tailWidth = 500 // bytes of a line
+	lineRate  = 100 // lines a second of one output that are logged
 )
 
 // A tail is the last lines that a plugin wrote, for the error of a failed
@@ -37,11 +39,17 @@ func (t *tail) String() string {
 }
 
 // A lineLog logs one output of a plugin, a line at a time, and adds each to
-// the tail. One goroutine writes to it.
+// the tail. Of what comes faster than lineRate it logs how much that was. One
+// goroutine writes to it.
 type lineLog struct {
 	log     *slog.Logger
 	tail    *tail
 	partial []byte // of the line being written, at most tailWidth
+
+	mu      sync.Mutex
+	since   time.Time // when this second began
+	lines   int       // in this second
+	dropped int       // of them
 }
 
 // Write implements [io.Writer]. It never fails.
@@ -63,6 +71,32 @@ func (l *lineLog) endLine() {
 	if line == "" {
 		return
 	}
-	l.log.Info("plugin wrote to stderr", "line", line)
 	l.tail.add(line)
+	if l.admit(time.Now()) {
+		l.log.Info("plugin wrote to stderr", "line", line)
+	}
+}
+
+// admit counts a line, and reports whether it is one to log.
+func (l *lineLog) admit(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.since) >= time.Second {
+		l.since, l.lines = now, 0
+	}
+	if l.lines++; l.lines <= lineRate {
+		return true
+	}
+	if l.dropped++; l.dropped == 1 {
+		time.AfterFunc(l.since.Add(time.Second).Sub(now), l.tellDropped)
+	}
+	return false
+}
+
+func (l *lineLog) tellDropped() {
+	l.mu.Lock()
+	dropped := l.dropped
+	l.dropped = 0
+	l.mu.Unlock()
+	l.log.Warn("plugin writes too much to stderr", "dropped", dropped)
 }

@@ -33,6 +33,7 @@ type life struct {
 	name  string
 	pid   int
 	began time.Time
+	conn  net.Conn
 	gone  chan struct{}
 }
 
@@ -75,7 +76,7 @@ func (w *witness) accept() {
 		if err != nil {
 			break
 		}
-		l := &life{began: time.Now(), gone: make(chan struct{})}
+		l := &life{began: time.Now(), conn: conn, gone: make(chan struct{})}
 		r := bufio.NewReader(conn)
 		line, _ := r.ReadString('\n')
 		name, pid, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -129,6 +130,9 @@ func (l *life) ends(t *testing.T, within time.Duration) {
 		t.Fatalf("%s still runs", l.name)
 	}
 }
+
+// release lets go on what waits for the test to be over.
+func (l *life) release() { l.conn.Close() }
 
 func (l *life) alive() bool {
 	select {

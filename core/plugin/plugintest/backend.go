@@ -1,16 +1,17 @@
 // Package plugintest is the conformance kit for plugins. An author runs
-// [Backend] on the Go value while writing it, and [BackendProcess] on the
-// executable, which may be written in any language:
+// [Backend] or [Notifier] on the Go value while writing it, and
+// [BackendProcess] or [NotifierProcess] on the executable, which may be
+// written in any language:
 //
 //	func TestConformance(t *testing.T) {
-//		plugintest.BackendProcess(t, plugintest.Process{
-//			Path:     "bin/foreman-backend-mine",
-//			Settings: core.Settings{URL: target.URL},
-//		})
+//		plugintest.NotifierProcess(t, plugintest.NotifierSettings{
+//			Good: json.RawMessage(`{"room": "ops"}`),
+//		}, "bin/foreman-notifier-mine")
 //	}
 //
-// What it demands is in the doc comments of [core.Backend] and in
-// core/plugin/pluginpb/foreman.proto. Only test files import it.
+// What it demands is in the doc comments of [core.Backend] and
+// [core.Notifier] and in core/plugin/pluginpb/foreman.proto. Only test files
+// import it.
 package plugintest
 
 import (

@@ -13,19 +13,26 @@ import (
 	"github.com/seed-af7fee88/foreman/core/plugin/host"
 	"github.com/seed-af7fee88/foreman/core/plugin/plugintest"
 	"github.com/seed-af7fee88/foreman/plugins/ollama"
+	"github.com/seed-af7fee88/foreman/plugins/openai"
 	"github.com/seed-af7fee88/foreman/plugins/sim"
 )
 
 // builtIn makes the backends that come with foreman.
 var builtIn = map[string]func() core.Backend{
 	"ollama": func() core.Backend { return ollama.New() },
+	"openai": func() core.Backend { return openai.New() },
 	"sim":    func() core.Backend { return sim.NewBackend() },
 }
 
 // TestMain also is each plugin's executable, as foreman's own is.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 4 && os.Args[1] == "plugin" && os.Args[2] == plugin.KindBackend {
-		plugin.ServeBackend(builtIn[os.Args[3]]())
+	if len(os.Args) == 4 && os.Args[1] == "plugin" {
+		switch os.Args[2] {
+		case plugin.KindBackend:
+			plugin.ServeBackend(builtIn[os.Args[3]]())
+		case plugin.KindNotifier:
+			serveNotifier(os.Args[3])
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -62,6 +69,16 @@ func TestOllama(t *testing.T) {
 	})
 }
 
+func TestOpenAI(t *testing.T) {
+	settings := startTarget(t, sim.Model{Name: "tiny"}, sim.Model{Name: "me/embed:v2", Embedding: true})
+	t.Run("in process", func(t *testing.T) {
+		plugintest.Backend(t, func(*testing.T) (core.Backend, core.Settings) { return openai.New(), settings })
+	})
+	t.Run("as a process", func(t *testing.T) {
+		plugintest.BackendProcess(t, process("openai", settings))
+	})
+}
+
 func TestSim(t *testing.T) {
 	t.Run("in process", func(t *testing.T) {
 		plugintest.Backend(t, func(t *testing.T) (core.Backend, core.Settings) {
@@ -82,8 +99,8 @@ func TestTwentyThousandModelsCross(t *testing.T) {
 		models[i].Name = fmt.Sprintf("m%d", i)
 	}
 	p := process("ollama", startTarget(t, models...))
-	spec := host.Spec{Name: "ollama", Path: p.Path, Args: p.Args}
-	run, err := host.Start(t.Context(), spec, p.Settings, slog.New(slog.DiscardHandler))
+	spec := host.Spec{Kind: plugin.KindBackend, Name: "ollama", Path: p.Path, Args: p.Args}
+	run, err := host.StartBackend(t.Context(), spec, p.Settings, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package plugintest
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/seed-af7fee88/foreman/core/plugin"
 )
@@ -26,9 +28,15 @@ type child struct {
 	conn     *grpc.ClientConn
 }
 
+// An executable is a plugin on disk.
+type executable struct {
+	path string
+	args []string
+}
+
 // start returns once the child has printed its handshake. It is stopped when
 // the test is over.
-func start(t *testing.T, p Process) *child {
+func (e executable) start(t *testing.T) *child {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "plugin") // not t.TempDir: a socket's path is short
 	if err != nil {
@@ -41,7 +49,7 @@ func start(t *testing.T, p Process) *child {
 	}
 	defer theirs.Close()
 	c := &child{
-		cmd: exec.Command(p.Path, p.Args...), stdout: newOutput(), lifeline: ours, ended: make(chan struct{}),
+		cmd: exec.Command(e.path, e.args...), stdout: newOutput(), lifeline: ours, ended: make(chan struct{}),
 	}
 	c.cmd.Env = append(plugin.Env(), plugin.Handshake.MagicCookieKey+"="+plugin.Handshake.MagicCookieValue,
 		"PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR="+dir, plugin.EnvLifeline+"=3")
@@ -86,8 +94,14 @@ func (c *child) connect(t *testing.T, dir string) {
 	}
 }
 
-// backend is the child as foreman sees it, not configured.
-func (c *child) backend() *plugin.BackendClient { return plugin.NewBackendClient(c.conn) }
+// checkServing wants the child's health service to say that all is well.
+func (c *child) checkServing(t *testing.T, ctx context.Context, after string) {
+	t.Helper()
+	health, err := grpc_health_v1.NewHealthClient(c.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "plugin"})
+	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Fatalf("after %s its health is %v, %v", after, health.GetStatus(), err)
+	}
+}
 
 // stop lets go of the lifeline, as a foreman does that dies, and wants the
 // child gone, with nothing on stdout but its handshake.

@@ -11,14 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/health/grpc_health_v1"
-
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/plugin"
 	"github.com/seed-af7fee88/foreman/core/plugin/host"
+	"github.com/seed-af7fee88/foreman/core/plugin/pluginpb"
 )
 
-// Process says how to run a plugin's executable.
+// Process says how to run a backend's executable.
 type Process struct {
 	Path     string
 	Args     []string
@@ -30,29 +29,74 @@ const (
 	exitTimeout      = 2 * time.Second
 )
 
+var silent = slog.New(slog.DiscardHandler)
+
 // BackendProcess checks that an executable is a backend plugin: that it
 // starts and ends as foreman.proto demands, and, over the wire, all that
 // [Backend] checks. It needs a Unix.
 func BackendProcess(t *testing.T, p Process) {
-	t.Run("started by hand", func(t *testing.T) { testByHand(t, p) })
-	t.Run("serves until foreman is gone", func(t *testing.T) { testLife(t, p) })
-	t.Run("over the wire", func(t *testing.T) {
-		Backend(t, func(t *testing.T) (core.Backend, core.Settings) {
-			return start(t, p).backend(), p.Settings
+	e := executable{p.Path, p.Args}
+	t.Run("started by hand", func(t *testing.T) { testByHand(t, e) })
+	t.Run("serves until foreman is gone", func(t *testing.T) {
+		testLife(t, e, func(ctx context.Context, c *child) (func() error, error) {
+			b := plugin.NewBackendClient(c.conn)
+			_, err := b.Configure(ctx, p.Settings)
+			return func() error { _, err := b.Probe(ctx); return err }, err
 		})
 	})
-	t.Run("under foreman", func(t *testing.T) { testHosted(t, p) })
+	t.Run("over the wire", func(t *testing.T) {
+		Backend(t, func(t *testing.T) (core.Backend, core.Settings) {
+			return plugin.NewBackendClient(e.start(t).conn), p.Settings
+		})
+	})
+	t.Run("under foreman", func(t *testing.T) {
+		run, err := host.StartBackend(t.Context(), e.spec(plugin.KindBackend), p.Settings, silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer checkStop(t, run.Stop)
+		if _, err := run.Models(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// NotifierProcess checks that an executable is a notifier plugin: that it
+// starts and ends as foreman.proto demands, and, over the wire, all that
+// [Notifier] checks. It needs a Unix.
+func NotifierProcess(t *testing.T, settings NotifierSettings, path string, args ...string) {
+	e := executable{path, args}
+	t.Run("started by hand", func(t *testing.T) { testByHand(t, e) })
+	t.Run("serves until foreman is gone", func(t *testing.T) {
+		testLife(t, e, func(ctx context.Context, c *child) (func() error, error) {
+			n := plugin.NewNotifierClient(c.conn)
+			err := n.Configure(ctx, settings.Good)
+			return func() error { return n.Notify(ctx, events()[0]) }, err
+		})
+	})
+	t.Run("outlives a bad call", func(t *testing.T) { testBadCalls(t, e, settings) })
+	t.Run("over the wire", func(t *testing.T) {
+		Notifier(t, settings, func(t *testing.T) core.Notifier { return plugin.NewNotifierClient(e.start(t).conn) })
+	})
+	t.Run("under foreman", func(t *testing.T) { testHostedNotifier(t, e, settings.Good, false) })
+	if settings.Silent != nil {
+		t.Run("stops under foreman while it delivers", func(t *testing.T) { testHostedNotifier(t, e, settings.Silent, true) })
+	}
+}
+
+func (e executable) spec(kind string) host.Spec {
+	return host.Spec{Kind: kind, Name: "plugin", Path: e.path, Args: e.args}
 }
 
 // testByHand wants that whoever starts it from a shell is told.
-func testByHand(t *testing.T, p Process) {
+func testByHand(t *testing.T, e executable) {
 	for what, cookie := range map[string]string{
 		"without a cookie":    "",
 		"with a wrong cookie": plugin.Handshake.MagicCookieKey + "=1",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), handshakeTimeout)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, p.Path, p.Args...)
+		cmd := exec.CommandContext(ctx, e.path, e.args...)
 		cmd.Env = append(plugin.Env(), cookie)
 		cmd.WaitDelay = exitTimeout
 		var stdout, stderr bytes.Buffer
@@ -72,42 +116,75 @@ func testByHand(t *testing.T, p Process) {
 }
 
 // testLife wants that neither a signal nor an idle client ends the process,
-// and that the lifeline does.
-func testLife(t *testing.T, p Process) {
-	c := start(t, p)
-	b := c.backend()
+// and that the lifeline does. configure returns a call that shall succeed.
+func testLife(t *testing.T, e executable, configure func(context.Context, *child) (call func() error, err error)) {
+	c := e.start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if _, err := b.Configure(ctx, p.Settings); err != nil {
+	call, err := configure(ctx, c)
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		if err := c.cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)
 		}
-		health, err := grpc_health_v1.NewHealthClient(c.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "plugin"})
-		if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-			t.Fatalf("after %v its health is %v, %v", sig, health.GetStatus(), err)
-		}
-		if _, err := b.Probe(ctx); err != nil {
+		c.checkServing(t, ctx, sig.String())
+		if err := call(); err != nil {
 			t.Fatalf("after %v: %v", sig, err)
 		}
 	}
 	c.stop(t)
 }
 
-// testHosted runs it as foreman will.
-func testHosted(t *testing.T, p Process) {
-	spec := host.Spec{Name: "plugin", Path: p.Path, Args: p.Args}
-	run, err := host.Start(t.Context(), spec, p.Settings, slog.New(slog.DiscardHandler))
+// testBadCalls wants that what a call makes of nonsense, such as a panic, ends
+// that call only.
+func testBadCalls(t *testing.T, e executable, settings NotifierSettings) {
+	c := e.start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	raw := pluginpb.NewNotifierClient(c.conn)
+	_, _ = raw.Notify(ctx, &pluginpb.NotifyRequest{})
+	c.checkServing(t, ctx, "an event before Configure")
+	n := plugin.NewNotifierClient(c.conn)
+	if err := n.Configure(ctx, settings.Good); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = raw.Notify(ctx, &pluginpb.NotifyRequest{})
+	_, _ = raw.Notify(ctx, &pluginpb.NotifyRequest{Event: &pluginpb.Event{Type: "test", Data: []byte("no JSON")}})
+	c.checkServing(t, ctx, "events without a meaning")
+	if err := n.Notify(ctx, events()[0]); err != nil {
+		t.Errorf("after events without a meaning: %v", err)
+	}
+}
+
+// testHostedNotifier runs it as foreman will. A delivery to a silent
+// destination is still under way when it is stopped.
+func testHostedNotifier(t *testing.T, e executable, settings []byte, isSilent bool) {
+	run, err := host.StartNotifier(t.Context(), e.spec(plugin.KindNotifier), settings, silent)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run.Models(t.Context(), ""); err != nil {
-		t.Error(err)
+	if !isSilent {
+		defer checkStop(t, run.Stop)
+		if err := run.Notify(t.Context(), events()[0]); err != nil {
+			t.Error(err)
+		}
+		return
 	}
+	delivered := make(chan error, 1)
+	go func() { delivered <- run.Notify(t.Context(), events()[0]) }()
+	<-time.After(underWay)
+	checkStop(t, run.Stop)
+	if err := <-delivered; err == nil {
+		t.Error("it delivered to a destination that never answers")
+	}
+}
+
+func checkStop(t *testing.T, stop func()) {
+	t.Helper()
 	began := time.Now()
-	run.Stop()
+	stop()
 	if took := time.Since(began); took > exitTimeout {
 		t.Errorf("it took %v to stop", took)
 	}

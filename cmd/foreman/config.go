@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/seed-af7fee88/foreman/core/config"
+	"github.com/seed-af7fee88/foreman/core/daemon"
+)
+
+type configCmd struct {
+	Check configCheckCmd `cmd:"" help:"Check the config as foreman serve would, plugins' settings too."`
+}
+
+type configCheckCmd struct {
+	File string `arg:"" optional:"" help:"Config file, in place of the one that foreman would take." placeholder:"FILE"`
+}
+
+// Run says that the config is good, or what is wrong with it first.
+func (c *configCheckCmd) Run(ctx context.Context, e *env) error {
+	if c.File != "" {
+		e.configFlag = c.File
+	}
+	path, err := config.Find(e.configFlag, e.getenv)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Load(path, e.getenv)
+	if err != nil {
+		return err
+	}
+	if err := daemon.Check(ctx, cfg, slog.New(slog.DiscardHandler)); err != nil {
+		return err
+	}
+	if path == "" {
+		return e.lines([]string{"there is no config file, and the defaults are good"})
+	}
+	return e.lines([]string{path + " is good"})
+}

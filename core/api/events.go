@@ -1,0 +1,140 @@
+package api
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+const (
+	// maxStreams is how many may follow the events at a time.
+	maxStreams = 64
+	// heartbeat is how long a stream is silent at most: proxies between cut
+	// what seems dead, and a client can tell that foreman is.
+	heartbeat = 15 * time.Second
+	// gapEvent is the name of the frame that says that events after the one
+	// the caller has seen are forgotten. The rest of the stream follows it.
+	gapEvent = "gap"
+)
+
+// events answers GET /events: what happens, as server-sent events, from now
+// on or from after the event in Last-Event-ID. ?types= has patterns, with
+// commas between, of the types that are wanted.
+//
+// A caller who reads more slowly than events are forgotten is cut off: it
+// comes again with the last ID, and is told that there is a gap. So is one
+// whose token has been taken away.
+func (s *service) events(w http.ResponseWriter, r *http.Request) error {
+	wanted, err := parseTypes(r.URL.Query()["types"])
+	if err != nil {
+		return err
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		return &httpError{status: http.StatusTooManyRequests, retryAfter: retrySeconds,
+			message: fmt.Sprintf("%d others follow the events already", maxStreams)}
+	}
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no") // a proxy in front must not hold it back
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		s.follow(w, r, wanted)
+	}
+	return nil
+}
+
+// follow writes events until one of the two sides has enough.
+func (s *service) follow(w http.ResponseWriter, r *http.Request, wanted eventFilter) {
+	after := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("last_event_id"))
+	pending, last, complete, more := s.since(after, wanted)
+	switch {
+	case after == "":
+		pending = nil
+	case !complete:
+		pending = append(appendFrame(nil, "", gapEvent, map[string]string{"after": after}), pending...)
+	}
+	conn, _ := r.Context().Value(connKey{}).(connection)
+	control, beat := http.NewResponseController(w), time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		if _, err := w.Write(pending); err != nil || control.Flush() != nil {
+			return // the caller has left, or doesn't read
+		}
+		pending = nil
+		select {
+		case <-more:
+			if pending, last, complete, more = s.since(last, wanted); !complete {
+				return
+			}
+		case <-beat.C:
+			pending = []byte(":\n\n")
+		case <-r.Context().Done():
+			return
+		case <-conn.stops:
+			return
+		}
+		if s.current.Load().guard.check(r) != nil {
+			return
+		}
+	}
+}
+
+// since has what came after an event as frames, and the last ID of it, wanted
+// or not. complete and more are as [Events] has them.
+func (s *service) since(after string, wanted eventFilter) (frames []byte, last string, complete bool, more <-chan struct{}) {
+	list, complete, more := s.deps.Events.Since(after)
+	last = after
+	for _, e := range list {
+		if last = e.ID; wanted.has(e.Type) {
+			frames = appendFrame(frames, e.ID, string(e.Type), e)
+		}
+	}
+	return frames, last, complete, more
+}
+
+// appendFrame appends one server-sent event, without an id if that is "".
+func appendFrame(to []byte, id, name string, data any) []byte {
+	line, err := json.Marshal(data)
+	if err != nil {
+		return to // an event's Data isn't JSON: there is nothing to tell
+	}
+	if id != "" {
+		to = fmt.Appendf(to, "id: %s\n", id)
+	}
+	return fmt.Appendf(to, "event: %s\ndata: %s\n\n", name, line)
+}
+
+// An eventFilter is patterns of types; none has all.
+type eventFilter []string
+
+func (f eventFilter) has(kind core.EventType) bool {
+	return len(f) == 0 || slices.ContainsFunc(f, func(pattern string) bool {
+		ok, _ := path.Match(pattern, string(kind))
+		return ok
+	})
+}
+
+// parseTypes refuses a pattern that no type of event matches.
+func parseTypes(values []string) (eventFilter, error) {
+	var wanted eventFilter
+	for _, value := range values {
+		for pattern := range strings.SplitSeq(value, ",") {
+			if pattern = strings.TrimSpace(pattern); !slices.ContainsFunc(core.EventTypes(), eventFilter{pattern}.has) {
+				return nil, errorf(http.StatusBadRequest, "no type of event matches %q", pattern)
+			}
+			wanted = append(wanted, pattern)
+		}
+	}
+	return wanted, nil
+}

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// A service is how a server answers under one set of options. It is
+// immutable, so that each request meets the same options from end to end.
+type service struct {
+	*Server
+	opts   Options
+	routes map[string]route
+	guard  guard
+	bodies *semaphore.Weighted // bytes of requests' bodies that may be held
+}
+
+// newService takes the place of old, which is nil at first. What old's
+// requests hold still counts, unless the budget for it is another.
+func newService(server *Server, opts Options, old *service) *service {
+	s := &service{
+		Server: server, opts: opts,
+		guard: newGuard(opts.AllowedHosts, opts.Origins, opts.Tokens),
+	}
+	if old != nil && budget(old.opts.MaxBody) == budget(opts.MaxBody) {
+		s.bodies = old.bodies
+	} else {
+		s.bodies = semaphore.NewWeighted(budget(opts.MaxBody))
+	}
+	s.routes = s.table()
+	return s
+}
+
+func (s *service) serve(writer http.ResponseWriter, r *http.Request) {
+	w := pace(writer, r)
+	defer w.extend()
+	w.Header()["Server"] = []string{"foreman/" + s.deps.Version}
+	s.guard.origins.mark(w.Header(), r)
+	if err := s.guard.check(r); err != nil {
+		w.hurry(r)
+		s.fail(w, r, err)
+		return
+	}
+	route, ok := s.find(r)
+	if !ok {
+		s.fail(w, r, errorf(http.StatusNotFound, "no route %s: see foreman's README for what it serves", r.URL.Path))
+		return
+	}
+	if s.guard.origins.asked(r) {
+		preflight(w, r, route.allow())
+		return
+	}
+	handler := route.handler(r.Method)
+	if handler == nil {
+		w.Header().Set("Allow", route.allow())
+		s.fail(w, r, errorf(http.StatusMethodNotAllowed, "%s doesn't take %s", r.URL.Path, r.Method))
+		return
+	}
+	if err := handler(w, r); err != nil {
+		s.notice(r, err)
+		s.fail(w, r, err)
+	}
+}
+
+// A handler answers, or returns what [service.fail] shall tell the caller.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// A route is its handlers by method; GET serves HEAD too.
+type route map[string]handler
+
+func (r route) handler(method string) handler {
+	if h, ok := r[method]; ok || method != http.MethodHead {
+		return h
+	}
+	return r[http.MethodGet]
+}
+
+func (r route) allow() string {
+	var methods []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+		if r.handler(m) != nil {
+			methods = append(methods, m)
+		}
+	}
+	return strings.Join(methods, ", ")
+}
+
+const (
+	modelPrefix = "/v1/models/"
+	blobPrefix  = "/api/blobs/"
+)
+
+// table is every route there is, by path. Those of the two prefixes take
+// whatever follows them.
+func (s *service) table() map[string]route {
+	get := func(h handler) route { return route{http.MethodGet: h} }
+	post := func(h handler) route { return route{http.MethodPost: h} }
+	manage := s.native(s.manage, "its own tools to change what is installed")
+	routes := map[string]route{
+		"/":            get(s.root),
+		"/api/version": get(s.version),
+		"/api/tags":    get(s.tags),
+		"/api/ps":      get(s.ps),
+		"/api/show":    post(s.native(s.show, "/v1/models")),
+		"/healthz":     get(s.healthz),
+		"/livez":       get(s.livez),
+		"/readyz":      get(s.readyz),
+		"/events":      get(s.events),
+
+		"/api/pull":    post(manage),
+		"/api/push":    post(manage),
+		"/api/create":  post(manage),
+		"/api/copy":    post(manage),
+		"/api/delete":  {http.MethodDelete: manage},
+		"/api/me":      post(manage), // the stock client's first call of a push
+		"/api/signout": post(manage),
+		blobPrefix:     {http.MethodHead: manage, http.MethodPost: manage},
+
+		"/api/generate":   post(s.native(s.inference, "/v1/completions")),
+		"/api/chat":       post(s.native(s.inference, "/v1/chat/completions")),
+		"/api/embed":      post(s.native(s.inference, "/v1/embeddings")),
+		"/api/embeddings": post(s.native(s.inference, "/v1/embeddings")),
+	}
+	if s.opts.OpenAI {
+		routes["/v1/models"] = get(s.openAIModels)
+		routes[modelPrefix] = get(s.openAIModel)
+		for _, name := range []string{"chat/completions", "completions", "embeddings", "responses", "messages"} {
+			routes["/v1/"+name] = post(s.inference)
+		}
+	}
+	return routes
+}
+
+// native is h where the target has Ollama's own routes. While nobody can tell
+// h goes on, and fails or waits by itself.
+func (s *service) native(h handler, instead string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if upstream, err := s.deps.Upstream(); err == nil && upstream.V1Only {
+			return errorf(http.StatusNotImplemented, "the target speaks only /v1; use %s", instead)
+		}
+		return h(w, r)
+	}
+}
+
+// find looks the path up as it was sent: an encoded or a doubled slash names
+// no route.
+func (s *service) find(r *http.Request) (route, bool) {
+	path := r.URL.EscapedPath()
+	for _, prefix := range []string{modelPrefix, blobPrefix} {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			found, ok := s.routes[prefix]
+			return found, ok && rest != ""
+		}
+	}
+	found, ok := s.routes[path]
+	return found, ok
+}
