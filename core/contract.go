@@ -68,8 +68,7 @@ var ErrUndeliverable = errors.New("undeliverable")
 // implementation.
 //
 // Configure comes first and once. foreman then sends one event at a time, in
-// order; `foreman notify test` may send one beside it. Every method returns
-// soon after its context ends.
+// order. Every method returns soon after its context ends.
 type Notifier interface {
 	// Configure hands over the settings: a JSON object, "{}" if there are
 	// none. Its error is a sentence about them for the user.

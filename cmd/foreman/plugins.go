@@ -9,6 +9,7 @@ import (
 
 type pluginsCmd struct {
 	List pluginsListCmd `cmd:"" help:"List the plugins that the daemon runs."`
+	New  pluginsNewCmd  `cmd:"" help:"Write a plugin to begin with."`
 }
 
 type pluginsListCmd struct {
