@@ -39,7 +39,7 @@ e2e: ## run the end-to-end tests against a real Ollama ($OLLAMA_BIN, else found 
 	bin=$$(testdata/ollama-e2e/ollama-bin) && \
 	OLLAMA_BIN=$$bin go test $(RACE) -count=1 -timeout 10m -v -run '^TestE2E' ./core/testkit ./cmd/foreman
 
-bench: build ## measure, and print a table (3 minutes)
+bench: build ## measure, and print a table (10 minutes)
 	go run ./testdata/bench
 
 generate: ## write the generated code anew

@@ -15,6 +15,7 @@ type Outage struct {
 	Backend string    `json:"backend"`
 	URL     string    `json:"url"`
 	Since   time.Time `json:"since"` // when it was told
+	Told    bool      `json:"told"`  // for sure: else foreman was killed while it did
 }
 
 // Changes turns successive snapshots into the events that they mean. The
@@ -70,7 +71,7 @@ func (c *Changes) After(s *Snapshot, now time.Time) []Event {
 	}
 	switch {
 	case s.Status == Degraded && !c.toldDegraded():
-		c.Outage = &Outage{Backend: c.target.Backend, URL: c.target.URL, Since: now}
+		c.Outage = &Outage{Backend: c.target.Backend, URL: c.target.URL, Since: now, Told: true}
 		data := degradedData(s)
 		events = append(events, tell(EventDegraded, data.sentence(c.target.URL), data))
 	case s.Status == Healthy && c.Outage != nil:
@@ -106,9 +107,9 @@ func (c *Changes) meet(s *Snapshot) (was TargetIdentity, changed bool) {
 // differ reports whether both are known and not the same.
 func differ(was, is string) bool { return was != "" && is != "" && was != is }
 
-// toldDegraded reports whether the outage that was told is this target's.
+// toldDegraded reports whether an outage was told and is this target's.
 func (c *Changes) toldDegraded() bool {
-	return c.Outage != nil && !differ(c.Outage.Backend, c.target.Backend) && !differ(c.Outage.URL, c.target.URL)
+	return c.Outage != nil && c.Outage.Told && !differ(c.Outage.Backend, c.target.Backend) && !differ(c.Outage.URL, c.target.URL)
 }
 
 func (c *Changes) settled(looks int) bool { return looks >= max(1, c.Settle) }

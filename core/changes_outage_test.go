@@ -11,17 +11,23 @@ import (
 )
 
 func TestRememberedOutage(t *testing.T) {
-	told := core.Outage{Backend: "ollama", URL: "http://a:1", Since: noon.Add(-time.Hour)}
-	for name, tt := range map[string]struct{ url, looks, want string }{
-		"still away":           {"http://a:1", "fails fails fails", ""},
-		"back":                 {"http://a:1", "fails fails lists lists", "recovered after 3640s"},
-		"back before the fall": {"http://a:1", "lists", "recovered after 3610s"},
-		"another is away":      {"http://b:1", "fails fails", "degraded"},
-		"another is well":      {"http://b:1", "lists", "recovered after 3610s"},
+	for name, tt := range map[string]struct {
+		told             bool
+		url, looks, want string
+	}{
+		"still away":           {true, "http://a:1", "fails fails fails", ""},
+		"back":                 {true, "http://a:1", "fails fails lists lists", "recovered after 3640s"},
+		"back before the fall": {true, "http://a:1", "lists", "recovered after 3610s"},
+		"another is away":      {true, "http://b:1", "fails fails", "degraded"},
+		"another is well":      {true, "http://b:1", "lists", "recovered after 3610s"},
+
+		"perhaps told, still away": {false, "http://a:1", "fails fails fails", "degraded"},
+		"perhaps told, back":       {false, "http://a:1", "lists", "recovered after 3610s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStory(2)
-			s.snapshot.URL, s.changes.Outage = tt.url, &told
+			outage := core.Outage{Backend: "ollama", URL: "http://a:1", Since: noon.Add(-time.Hour), Told: tt.told}
+			s.snapshot.URL, s.changes.Outage = tt.url, &outage
 			var got []string
 			for look := range strings.FieldsSeq(tt.looks) {
 				for _, event := range s.line(t, look) {

@@ -1,5 +1,5 @@
 // Package core names what foreman talks about: model names, models,
-// residents, faults, events, and the immutable [Snapshot] that every reader of
+// residents, faults, events, jobs, and the immutable [Snapshot] that every reader of
 // the inventory sees. It holds values and rules only: no I/O, no goroutine,
 // and nothing beyond the standard library but a measure of how alike names
 // are.
@@ -9,6 +9,9 @@
 //	cmd/foreman ──► core/daemon ──► core/inventory      one goroutine publishes snapshots
 //	  │  │  │           ├─────────► core/events         what happens, one after the other
 //	  │  │  │           ├─────────► core/outbox         a queue for each notifier; never blocks anyone
+//	  │  │  │           ├─────────► core/sched          whose turn it is: one model after the other
+//	  │  │  │           ├─────────► core/jobs           work that outlives its caller
+//	  │  │  │           │             └ riverstore      where it is kept
 //	  │  │  │           ├─────────► core/api            answers HTTP, passes inference on
 //	  │  │  │           ├─────────► core/config         one file, checked whole, watched
 //	  │  │  │           └─────────► core/plugin/host    keeps plugin processes alive
@@ -31,6 +34,12 @@
 // [Changes]; what it makes of them goes into the feed that GET /events reads,
 // and is offered to each notifier's queue in core/outbox, which writes it down
 // and calls [Notifier.Notify] on its slot until it has arrived.
+//
+// One job: POST /jobs hands it to core/jobs, which keeps it in a store before
+// the caller has an answer. The oldest of each model and priority wait in
+// core/sched, beside the requests of callers on the line, for their model's
+// turn. Then the job is claimed, core/api has the target do it, and what it
+// answered is stored together with the end of the job.
 //
 // One reload: core/daemon loads the file, starts the plugins that the new
 // config runs differently, and only then has each room change what it does;

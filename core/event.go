@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -25,14 +26,21 @@ const (
 	EventPluginRestarted EventType = "plugin_restarted" // [PluginData]
 	EventConfigReloaded  EventType = "config_reloaded"  // [ConfigReloadedData]
 	EventConfigRejected  EventType = "config_rejected"  // [ConfigRejectedData]
-	EventTest            EventType = "test"             // an empty object: foreman notify test
+	EventJobQueued       EventType = "job_queued"       // [JobData], as are those that follow: submitted, put back or retried
+	EventJobLoading      EventType = "job_loading"
+	EventJobWorking      EventType = "job_working"
+	EventJobDone         EventType = "job_done"
+	EventJobFailed       EventType = "job_failed"
+	EventJobCancelled    EventType = "job_cancelled"
+	EventTest            EventType = "test" // an empty object: foreman notify test
 )
 
 // EventTypes are all of them, in the order of the constants.
 func EventTypes() []EventType {
 	return []EventType{
 		EventDegraded, EventRecovered, EventTargetChanged, EventModelAdded, EventModelRemoved, EventModelChanged,
-		EventResidentChanged, EventModelMissing, EventPluginRestarted, EventConfigReloaded, EventConfigRejected, EventTest,
+		EventResidentChanged, EventModelMissing, EventPluginRestarted, EventConfigReloaded, EventConfigRejected,
+		EventJobQueued, EventJobLoading, EventJobWorking, EventJobDone, EventJobFailed, EventJobCancelled, EventTest,
 	}
 }
 
@@ -156,4 +164,46 @@ type ConfigRejectedData struct {
 	Line    int    `json:"line"` // 0 if it isn't about a line
 	Key     string `json:"key"`
 	Problem string `json:"problem"`
+}
+
+// JobData is a job whose state has changed: what [Job] says, in part.
+type JobData struct {
+	JobID     string     `json:"job_id"`
+	State     JobState   `json:"state"`
+	Model     string     `json:"model"`
+	Path      string     `json:"path"`
+	Caller    string     `json:"caller"`
+	Attempt   int        `json:"attempt"`
+	Status    int        `json:"status"`
+	Error     string     `json:"error"`
+	CreatedAt time.Time  `json:"created_at"`
+	NotBefore *time.Time `json:"not_before"`
+	EndedAt   *time.Time `json:"ended_at"`
+}
+
+// NewJobEvent is an event, without an ID, that says in which state job is
+// since at.
+func NewJobEvent(job Job, at time.Time, target string) Event {
+	data := JobData{
+		JobID: job.ID, State: job.State, Model: job.Model, Path: job.Path, Caller: job.Caller,
+		Attempt: job.Attempt, Status: job.Status, Error: job.Error,
+		CreatedAt: job.CreatedAt, NotBefore: job.NotBefore, EndedAt: job.EndedAt,
+	}
+	return NewEvent(EventType("job_"+job.State), at, target, data.sentence(), data)
+}
+
+func (d JobData) sentence() string {
+	sentence := fmt.Sprintf("job %s for %s is %s", d.JobID, d.Model, d.State)
+	switch {
+	case d.State == JobFailed:
+		sentence = fmt.Sprintf("job %s for %s has failed", d.JobID, d.Model)
+	case d.State == JobCancelled:
+		sentence = fmt.Sprintf("job %s for %s was cancelled", d.JobID, d.Model)
+	case d.State == JobQueued && d.Error != "":
+		sentence = fmt.Sprintf("job %s for %s is queued again", d.JobID, d.Model)
+	}
+	if d.Error != "" && d.State != JobDone && d.State != JobCancelled {
+		sentence += ": " + d.Error
+	}
+	return sentence
 }

@@ -32,6 +32,12 @@ var eventData = map[core.EventType]any{
 	core.EventPluginRestarted: core.PluginData{Plugin: "ollama"},
 	core.EventConfigReloaded:  core.ConfigReloadedData{Changed: core.Names{"poll.interval"}},
 	core.EventConfigRejected:  core.ConfigRejectedData{Line: 3},
+	core.EventJobQueued:       core.JobData{},
+	core.EventJobLoading:      core.JobData{},
+	core.EventJobWorking:      core.JobData{},
+	core.EventJobDone:         core.JobData{},
+	core.EventJobFailed:       core.JobData{Error: "so it is", EndedAt: new(noon)},
+	core.EventJobCancelled:    core.JobData{},
 	core.EventTest:            struct{}{},
 }
 
@@ -336,5 +342,29 @@ func TestKnownEventTypes(t *testing.T) {
 	}
 	if core.EventType("degrade").Known() {
 		t.Error("what is no type is known")
+	}
+}
+
+func TestJobEvents(t *testing.T) {
+	for _, tt := range []struct {
+		state       core.JobState
+		error, want string
+	}{
+		{core.JobQueued, "", "job J for a:1b is queued"},
+		{core.JobQueued, "connection refused", "job J for a:1b is queued again: connection refused"},
+		{core.JobLoading, "", "job J for a:1b is loading"},
+		{core.JobWorking, "", "job J for a:1b is working"},
+		{core.JobDone, "connection refused", "job J for a:1b is done"},
+		{core.JobFailed, "status 500", "job J for a:1b has failed: status 500"},
+		{core.JobCancelled, "", "job J for a:1b was cancelled"},
+	} {
+		job := core.Job{ID: "J", Model: "a:1b", State: tt.state, Error: tt.error, Attempt: 2, CreatedAt: noon}
+		event := core.NewJobEvent(job, noon, "http://a:1")
+		if event.Sentence != tt.want || !event.Type.Known() || string(event.Type) != "job_"+string(tt.state) {
+			t.Errorf("%s: %s: %q, want %q", tt.state, event.Type, event.Sentence, tt.want)
+		}
+		if err := validate(t, withID(event)); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -24,8 +24,16 @@ var layers = map[string]layer{
 	"core/inventory":   {ours: []string{"core"}},
 	"core/events":      {ours: []string{"core"}},
 	"core/outbox":      {ours: []string{"core"}},
+	"core/sched":       {ours: []string{"core"}},
+	"core/jobs":        {ours: []string{"core"}},
 	"core/api":         {ours: []string{"core"}},
 	"core/plugin/host": {ours: []string{"core", "core/plugin"}},
+
+	// Where jobs are kept.
+	"core/jobs/riverstore": {ours: []string{"core", "core/jobs"}},
+
+	// What the schedule would have made of a day.
+	"core/sched/replay": {ours: []string{"core", "core/sched"}},
 
 	// The wire.
 	"core/plugin":              {ours: []string{"core", "core/plugin/pluginpb"}},
@@ -34,9 +42,10 @@ var layers = map[string]layer{
 
 	// What introduces the rooms to each other, and what talks to the user.
 	"core/daemon": {ours: []string{
-		"core", "core/api", "core/config", "core/events", "core/inventory", "core/outbox", "core/plugin", "core/plugin/host",
+		"core", "core/api", "core/config", "core/events", "core/inventory", "core/jobs", "core/jobs/riverstore", "core/outbox",
+		"core/plugin", "core/plugin/host", "core/sched",
 	}},
-	"cmd/foreman": {ours: []string{"core", "core/api", "core/config", "core/daemon", "core/plugin",
+	"cmd/foreman": {ours: []string{"core", "core/api", "core/config", "core/daemon", "core/plugin", "core/sched", "core/sched/replay",
 		"plugins/notify", "plugins/ollama", "plugins/openai", "plugins/sim"}},
 
 	// What talks to the world: it stands outside, as anybody's plugin does.
@@ -48,6 +57,7 @@ var layers = map[string]layer{
 
 	// For tests.
 	"core/plugin/plugintest": {ours: []string{"core", "core/plugin", "core/plugin/host", "core/plugin/pluginpb"}, testOnly: true},
+	"core/jobs/jobstest":     {ours: []string{"core", "core/jobs"}, testOnly: true},
 	"core/testkit":           {ours: []string{"testdata/mkgguf"}, testOnly: true},
 }
 

@@ -9,14 +9,15 @@ import (
 )
 
 type configCmd struct {
-	Check configCheckCmd `cmd:"" help:"Check the config as foreman serve would, plugins' settings too."`
+	Check configCheckCmd `cmd:"" help:"Check the config as a running foreman would, plugins' settings too."`
 }
 
 type configCheckCmd struct {
 	File string `arg:"" optional:"" help:"Config file, in place of the one that foreman would take." placeholder:"FILE"`
 }
 
-// Run says that the config is good, or what is wrong with it first.
+// Run says that the config is good, or what is wrong with it first. What the
+// plugins have to say goes to stderr.
 func (c *configCheckCmd) Run(ctx context.Context, e *env) error {
 	if c.File != "" {
 		e.configFlag = c.File
@@ -29,7 +30,7 @@ func (c *configCheckCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := daemon.Check(ctx, cfg, slog.New(slog.DiscardHandler)); err != nil {
+	if err := daemon.Check(ctx, cfg, logger(e.stderr, cfg.Log, slog.LevelInfo)); err != nil {
 		return err
 	}
 	if path == "" {

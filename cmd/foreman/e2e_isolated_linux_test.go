@@ -166,7 +166,7 @@ func TestE2EDiskFull(t *testing.T) {
 	if err := os.Mkdir(f.StateDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", f.StateDir, "tmpfs", 0, "size=64k"); err != nil {
+	if err := syscall.Mount("tmpfs", f.StateDir, "tmpfs", 0, "size=1m"); err != nil {
 		t.Skipf("this system mounts no small disk: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(f.StateDir, syscall.MNT_DETACH) })
@@ -175,7 +175,7 @@ func TestE2EDiskFull(t *testing.T) {
 	awaitSaved(t, f, "tiny:latest")
 
 	ballast := filepath.Join(f.StateDir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk isn't full: %v", err)
 	}
 	o.Create("unsaved")

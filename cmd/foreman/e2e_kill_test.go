@@ -191,11 +191,12 @@ func awaitSaved(t *testing.T, f *testkit.Foreman, model string) {
 	testkit.Await(t, soon, "the inventory is saved", func() error { return saved(f, model) })
 }
 
+// onlyFile is the one that holds an inventory.
 func onlyFile(t *testing.T, dir string) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	files, err := filepath.Glob(filepath.Join(dir, "inventory-*"))
 	if err != nil || len(files) != 1 {
-		t.Fatalf("files in %s: %q, %v; want one", dir, files, err)
+		t.Fatalf("inventories in %s: %q, %v; want one", dir, files, err)
 	}
 	return files[0]
 }

@@ -24,6 +24,10 @@ import (
 // numberHeader says which request it is, to the target too.
 const numberHeader = "Test-Number"
 
+// sideBySide lets requests run at the same time, for a target that minds no
+// more than the simulated one does.
+const sideBySide = `parallel = 256`
+
 // A target is a simulated Ollama that answers without delay and keeps what it
 // has sent. It has the model llama3.2.
 type target struct {
@@ -209,7 +213,7 @@ func TestE2EStreamsAreWhole(t *testing.T) {
 	for name, env := range map[string][]string{"on two cores": {"GOMAXPROCS=2"}, "on all cores": nil} {
 		t.Run(name, func(t *testing.T) {
 			tg := newTarget(t)
-			f := serveFor(t, testkit.Settings{Target: tg.URL, Poll: fastPoll, Env: env})
+			f := serveFor(t, testkit.Settings{Target: tg.URL, Poll: fastPoll, Schedule: sideBySide, Env: env})
 			mustStream(t, f, tg, 3200, 32)
 		})
 	}

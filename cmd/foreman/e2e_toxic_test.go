@@ -36,7 +36,7 @@ func overLink(t *testing.T, poll string) (*target, *testkit.Link, *testkit.Forem
 	t.Helper()
 	tg := newTarget(t)
 	link := testkit.NewLink(t, tg.URL)
-	return tg, link, serveFor(t, testkit.Settings{Target: link.URL, Poll: poll})
+	return tg, link, serveFor(t, testkit.Settings{Target: link.URL, Poll: poll, Schedule: sideBySide})
 }
 
 func TestE2EStreamsOverABadLink(t *testing.T) {

@@ -14,11 +14,10 @@ import (
 // askAgain is the pause before a daemon that went away is asked again.
 const askAgain = time.Second
 
-// follow prints each event of the daemon as it comes, until it is
-// interrupted. Only a first answer that fails ends it: a daemon that goes away
-// later is waited for.
+// follow prints each event of a daemon that has answered before, as it comes,
+// until it is interrupted. One that goes away is waited for.
 func (e *env) follow(ctx context.Context, client *api.Client, print func(core.Event) error) error {
-	last, told, heard := "", "", false
+	last, told := "", ""
 	for {
 		for event, err := range client.Events(ctx, last) {
 			switch {
@@ -27,7 +26,7 @@ func (e *env) follow(ctx context.Context, client *api.Client, print func(core.Ev
 			case errors.Is(err, api.ErrGap):
 				e.warn("%v", err)
 				continue
-			case err != nil && !heard && last == "":
+			case errors.Is(err, api.ErrNotAllowed):
 				return cantTell(err)
 			case err != nil:
 				if told != err.Error() {
@@ -41,7 +40,6 @@ func (e *env) follow(ctx context.Context, client *api.Client, print func(core.Ev
 			}
 			last, told = event.ID, ""
 		}
-		heard = true
 		select {
 		case <-time.After(askAgain):
 		case <-ctx.Done():

@@ -23,14 +23,26 @@ type healthCmd struct {
 // Run tells the daemon's health. It is a yes if the target is healthy.
 func (c *healthCmd) Run(ctx context.Context, e *env) error {
 	cfg, err := e.load()
-	if err != nil {
+	var problem *config.Error
+	// A daemon goes on with the config that it had, and tells more of a problem
+	// than that there is one: it is looked for where what can be read says.
+	if err != nil && !errors.As(err, &problem) {
 		return err
 	}
 	client, err := c.client(cfg)
 	if err != nil {
 		return err
 	}
+	if problem != nil {
+		if _, err := client.RawHealth(ctx); err != nil {
+			return problem
+		}
+		e.warn("%v", problem)
+	}
 	if c.Watch && c.Output == "json" {
+		if _, err := client.RawHealth(ctx); err != nil {
+			return cantTell(err)
+		}
 		return e.follow(ctx, client, e.eventJSON)
 	}
 	err = c.tell(ctx, e, client)

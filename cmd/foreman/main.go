@@ -43,6 +43,7 @@ type grammar struct {
 	PS         psCmd         `cmd:"" name:"ps" help:"List the resident models."`
 	Validate   validateCmd   `cmd:"" help:"Check that models are installed."`
 	Health     healthCmd     `cmd:"" help:"Tell how the daemon and its target are."`
+	Jobs       jobsCmd       `cmd:"" help:"Compare schedules."`
 	Notify     notifyCmd     `cmd:"" help:"Try the notifiers."`
 	Plugins    pluginsCmd    `cmd:"" help:"See the plugins."`
 	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Check the config."`
@@ -63,7 +64,7 @@ type env struct {
 func (e *env) load() (config.Config, error) {
 	path, err := config.Find(e.configFlag, e.getenv)
 	if err != nil {
-		return config.Config{}, err
+		return config.Default(e.getenv), err
 	}
 	return config.Load(path, e.getenv)
 }

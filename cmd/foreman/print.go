@@ -144,8 +144,11 @@ func (e *env) say(format string, args ...any) {
 func (e *env) warn(format string, args ...any) { e.say("foreman: warning: "+format, args...) }
 
 // isTerminal reports whether stdout is one that obeys escapes.
-func (e *env) isTerminal() bool {
-	f, ok := e.stdout.(*os.File)
+func (e *env) isTerminal() bool { return e.obeysEscapes(e.stdout) }
+
+// obeysEscapes reports whether to is a terminal that does.
+func (e *env) obeysEscapes(to io.Writer) bool {
+	f, ok := to.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd()) && e.getenv("TERM") != "dumb"
 }
 

@@ -6,9 +6,11 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 // watchEvery is the time between two looks of --watch.
@@ -26,7 +28,7 @@ func (c *psCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	look := func() (listing[core.Resident], error) { return ask(ctx, a, resident, false) }
+	look := func() (residency, error) { return lookAround(ctx, a) }
 	if c.Watch {
 		return c.watch(ctx, e, look)
 	}
@@ -37,7 +39,23 @@ func (c *psCmd) Run(ctx context.Context, e *env) error {
 	return c.show(e, list)
 }
 
-func (c *psCmd) show(e *env, list listing[core.Resident]) error {
+// A residency is what is in memory, and what waits for it.
+type residency struct {
+	listing[core.Resident]
+	queue *api.Queue // nil if nobody knows
+}
+
+// lookAround asks for a residency. A queue that can't be had leaves the rest.
+func lookAround(ctx context.Context, a *asker) (residency, error) {
+	list, err := ask(ctx, a, resident, false)
+	r := residency{listing: list}
+	if err == nil && r.source == sourceDaemon {
+		r.queue, _ = queueOf(ctx, a.client)
+	}
+	return r, err
+}
+
+func (c *psCmd) show(e *env, list residency) error {
 	now := time.Now()
 	if c.Output == "json" {
 		return e.json(psDocument(list, now))
@@ -46,16 +64,19 @@ func (c *psCmd) show(e *env, list listing[core.Resident]) error {
 		return err
 	}
 	e.tellOrigin(len(list.models), "resident model", list.origin)
+	if text := queueText(list.queue); text != "" {
+		e.say("%s", text)
+	}
 	return nil
 }
 
 // watch redraws a terminal at each look, and elsewhere shows what is new.
 // Only a first look that fails ends it: later ones may fail and go on.
-func (c *psCmd) watch(ctx context.Context, e *env, look func() (listing[core.Resident], error)) error {
+func (c *psCmd) watch(ctx context.Context, e *env, look func() (residency, error)) error {
 	redraw := c.Output == "table" && e.isTerminal()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	var shown *listing[core.Resident]
+	var shown *residency
 	told := ""
 	for {
 		list, err := look()
@@ -92,13 +113,31 @@ func (c *psCmd) watch(ctx context.Context, e *env, look func() (listing[core.Res
 
 // alike reports whether nothing but time has passed between two lists. A
 // model that is in use unloads a little later at every look.
-func alike(a, b listing[core.Resident]) bool {
+func alike(a, b residency) bool {
 	now := time.Now()
-	return a.stale == b.stale && a.degraded == b.degraded &&
+	return a.stale == b.stale && a.degraded == b.degraded && queueText(a.queue) == queueText(b.queue) &&
 		slices.EqualFunc(a.models, b.models, func(x, y core.Resident) bool {
 			return x.Name == y.Name && x.Digest == y.Digest && x.Size == y.Size && x.SizeVRAM == y.SizeVRAM &&
 				x.ContextLength == y.ContextLength && x.Pinned(now) == y.Pinned(now)
 		})
+}
+
+// queueText is who runs and the models that wait, or "" if nothing does.
+func queueText(q *api.Queue) string {
+	if q == nil || len(q.Running) == 0 && len(q.Waiting) == 0 {
+		return ""
+	}
+	text := "nothing runs"
+	switch {
+	case q.Loading:
+		text = q.Model + " is being loaded"
+	case len(q.Running) > 0:
+		text = strings.Join(turns(q.Running), ", ") + " runs"
+	}
+	if len(q.Waiting) > 0 {
+		text += fmt.Sprintf("; next %s; %s to come", strings.Join(turns(q.Waiting), ", "), count(q.Swaps, "swap"))
+	}
+	return text
 }
 
 func psTable(residents []core.Resident, now time.Time) [][]string {
@@ -148,7 +187,14 @@ type residentDocument struct {
 	Pinned        bool       `json:"pinned"`
 }
 
-func psDocument(list listing[core.Resident], now time.Time) any {
+type queueDocument struct {
+	Model   string     `json:"model"`   // whose turn it is, "" if none's
+	Loading bool       `json:"loading"` // that model
+	Waiting core.Names `json:"waiting"` // in the order to come
+	Swaps   int        `json:"swaps"`   // models to be loaded until all of it has run
+}
+
+func psDocument(list residency, now time.Time) any {
 	models := make([]residentDocument, len(list.models))
 	for i, r := range list.models {
 		models[i] = residentDocument{
@@ -159,10 +205,15 @@ func psDocument(list listing[core.Resident], now time.Time) any {
 			models[i].ExpiresAt = timeOrNull(r.ExpiresAt)
 		}
 	}
+	var queue *queueDocument
+	if q := list.queue; q != nil {
+		queue = &queueDocument{q.Model, q.Loading, turns(q.Waiting), q.Swaps}
+	}
 	return struct {
 		document
 		Models []residentDocument `json:"models"`
-	}{list.document(), models}
+		Queue  *queueDocument     `json:"queue"` // null if nobody knows
+	}{list.document(), models, queue}
 }
 
 // vramShare has four digits: a hundredth of a percent.

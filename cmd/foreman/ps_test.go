@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -11,8 +13,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tidwall/gjson"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 func TestPSTable(t *testing.T) {
@@ -46,13 +50,13 @@ func watched(t *testing.T, looks ...any) (stdout, stderr string, err error) {
 		defer cancel()
 		var out, words bytes.Buffer
 		e := &env{stdout: &out, stderr: &words, getenv: os.Getenv}
-		err = (&psCmd{Output: "table"}).watch(ctx, e, func() (listing[core.Resident], error) {
+		err = (&psCmd{Output: "table"}).watch(ctx, e, func() (residency, error) {
 			look := looks[0]
 			looks = looks[min(1, len(looks)-1):]
 			if err, failed := look.(error); failed {
-				return listing[core.Resident]{}, err
+				return residency{}, err
 			}
-			list := listing[core.Resident]{origin: origin{source: sourceTarget, asOf: time.Now()}}
+			list := residency{listing: listing[core.Resident]{origin: origin{source: sourceTarget, asOf: time.Now()}}}
 			for _, name := range look.([]string) {
 				list.models = append(list.models, core.Resident{Name: name, ExpiresAt: time.Now().Add(time.Minute)})
 			}
@@ -78,6 +82,57 @@ func TestWatchPrintsWhatChanges(t *testing.T) {
 	}
 	if n := strings.Count(words, "from the target"); n != 3 {
 		t.Errorf("it told %d times where the list is from:\n%s", n, words)
+	}
+}
+
+func TestWatchPrintsAQueueThatChanges(t *testing.T) {
+	looks := []residency{{}, {queue: &api.Queue{}}, {queue: runs("a")}, {queue: runs("a")}, {queue: runs("a", "b")}, {queue: runs("a", "b", "b")}, {}}
+	var words bytes.Buffer
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		e := &env{stdout: io.Discard, stderr: &words, getenv: os.Getenv}
+		err := (&psCmd{Output: "table"}).watch(ctx, e, func() (residency, error) {
+			look := looks[0]
+			looks = looks[min(1, len(looks)-1):]
+			return look, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	var told []string
+	for line := range strings.Lines(words.String()) {
+		if !strings.Contains(line, "resident model") {
+			told = append(told, strings.TrimSpace(line))
+		}
+	}
+	if diff := cmp.Diff([]string{"a runs", "a runs; next b; 0 swaps to come"}, told); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// runs is a queue in which a model runs and others wait.
+func runs(model string, waiting ...string) *api.Queue {
+	queue := &api.Queue{Model: model, Running: []api.QueueEntry{{Model: model}}}
+	for _, w := range waiting {
+		queue.Waiting = append(queue.Waiting, api.QueueEntry{Model: w})
+	}
+	return queue
+}
+
+func TestPSDocumentHasTheQueue(t *testing.T) {
+	for want, queue := range map[string]*api.Queue{
+		`null`: nil, // nobody knows
+		`{"model":"","loading":false,"waiting":[],"swaps":0}`: {},
+		`{"model":"a","loading":true,"waiting":["b","c","b"],"swaps":3}`: {
+			Model: "a", Loading: true, Swaps: 3, Waiting: []api.QueueEntry{{Model: "b"}, {Model: "B:latest"}, {Model: "c"}, {Model: "b"}},
+		},
+	} {
+		doc, err := json.Marshal(psDocument(residency{queue: queue}, time.Now()))
+		if got := gjson.GetBytes(doc, "queue").Raw; got != want || err != nil {
+			t.Errorf("%s, %v; want %s", got, err, want)
+		}
 	}
 }
 

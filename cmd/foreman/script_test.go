@@ -53,6 +53,7 @@ const patience = 20 * time.Second
 //	serve [FLAG…]        start the daemon and wait for its first look
 //	daemon says REGEXP   wait for a line of its log, after the last that was waited for
 //	daemon stop|kill|freeze
+//	await FILE REGEXP    wait until the file has such a line
 //
 // Without a foreman.toml of its own a script gets one that polls fast.
 func TestScripts(t *testing.T) {
@@ -63,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"sim":    simCommand,
 			"serve":  serveCommand,
 			"daemon": daemonCommand,
+			"await":  awaitCommand,
 		},
 	})
 }
@@ -236,6 +238,28 @@ func daemonCommand(ts *testscript.TestScript, neg bool, args []string) {
 		w.daemon.frozen = true
 	default:
 		ts.Fatalf("usage: daemon says REGEXP, or daemon stop|kill|freeze")
+	}
+}
+
+// awaitCommand is for what a command in the background writes.
+func awaitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE REGEXP")
+	}
+	want, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for over := time.After(patience); ; {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && want.Match(text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-over:
+			ts.Fatalf("no %q in %s: %s, %v", args[1], args[0], text, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"runtime"
@@ -59,6 +60,15 @@ func newAdmission(inventory Inventory) *admission {
 	}
 }
 
+// ErrNotInstalled is what the refusal of a model that isn't installed is.
+var ErrNotInstalled = errors.New("the model is not installed")
+
+// Find looks a model up for a job as for a request, and returns nil if one may
+// go on. Its error may be [ErrNotInstalled]; others say that nobody can tell.
+func (s *Server) Find(ctx context.Context, model string) error {
+	return s.current.Load().admit(ctx, model)
+}
+
 // admit returns what keeps a request for name from the target, or nil.
 func (s *service) admit(ctx context.Context, name string) error {
 	if unchecked(name, s.opts.Allow) {
@@ -71,7 +81,7 @@ func (s *service) admit(ctx context.Context, name string) error {
 // unchecked reports whether the target alone can tell: Ollama reaches models
 // in its cloud that it doesn't list, and the owner may know of others.
 func unchecked(name string, allow []string) bool {
-	if lower := strings.ToLower(name); strings.HasSuffix(lower, ":cloud") || strings.HasSuffix(lower, "-cloud") {
+	if inCloud(name) {
 		return true
 	}
 	for _, pattern := range allow {
@@ -80,6 +90,11 @@ func unchecked(name string, allow []string) bool {
 		}
 	}
 	return false
+}
+
+func inCloud(name string) bool {
+	lower := strings.ToLower(name)
+	return strings.HasSuffix(lower, ":cloud") || strings.HasSuffix(lower, "-cloud")
 }
 
 // find returns the installed model that name means, or the refusal.
@@ -190,6 +205,8 @@ type notInstalled struct {
 }
 
 func (e *notInstalled) Error() string { return NotFound(e.name, e.near) }
+
+func (e *notInstalled) Is(target error) bool { return target == ErrNotInstalled }
 
 // NotFound is Ollama's own sentence about a missing model, and the names that
 // may have been meant.

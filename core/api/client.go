@@ -36,8 +36,7 @@ const (
 )
 
 // Client asks a running daemon. Its errors are [ErrNoDaemon],
-// [ErrNotAllowed], [ErrNoInventory], a context's, or say what the daemon
-// answered.
+// [ErrNotAllowed], [ErrNoInventory], a [*Refusal], or a context's.
 type Client struct {
 	base  string
 	token string
@@ -171,26 +170,35 @@ func (c *Client) get(ctx context.Context, path string, fresh bool) ([]byte, http
 	if fresh {
 		header.Set("Cache-Control", "no-cache")
 	}
-	resp, err := c.open(ctx, &c.http, path, header)
+	resp, err := c.open(ctx, &c.http, http.MethodGet, path, header, nil)
 	if err != nil {
 		return nil, nil, err
 	}
+	body, err := c.answered(ctx, resp)
+	if refused, ok := errors.AsType[*Refusal](err); ok && refused.Status == http.StatusServiceUnavailable {
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoInventory, refused)
+	}
+	return body, resp.Header, err
+}
+
+// answered reads the whole answer, which is a [*Refusal] unless the daemon
+// does what was asked.
+func (c *Client) answered(ctx context.Context, resp *http.Response) ([]byte, error) {
 	defer resp.Body.Close()
 	var body bytes.Buffer
 	body.Grow(int(min(max(0, resp.ContentLength), maxAnswer)) + bytes.MinRead)
 	if _, err := body.ReadFrom(io.LimitReader(resp.Body, maxAnswer)); err != nil {
-		return nil, nil, c.noDaemon(ctx, err)
+		return nil, c.noDaemon(ctx, err)
 	}
-	if err := refusal(resp.StatusCode, body.Bytes()); err != nil {
-		return nil, nil, err
-	}
-	return body.Bytes(), resp.Header, nil
+	return body.Bytes(), refusal(resp.StatusCode, body.Bytes())
 }
 
 // open asks by way of client. It is a foreman that answers, with whatever
 // status.
-func (c *Client) open(ctx context.Context, client *http.Client, path string, header http.Header) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+func (c *Client) open(
+	ctx context.Context, client *http.Client, method, path string, header http.Header, body io.Reader,
+) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -241,19 +249,28 @@ func cause(err error) error {
 	}
 }
 
-// refusal is the error that a status other than 200 means.
+// A Refusal is an answer of a daemon that doesn't do what was asked.
+type Refusal struct {
+	Status   int
+	Sentence string // the daemon's
+}
+
+func (e *Refusal) Error() string {
+	if e.Sentence == "" {
+		return fmt.Sprintf("the daemon answered %d", e.Status)
+	}
+	return e.Sentence
+}
+
+// refusal is the error that a status means, if it isn't of success.
 func refusal(status int, body []byte) error {
-	if status == http.StatusOK {
+	if status/100 == 2 {
 		return nil
 	}
 	var told struct{ Error string }
 	_ = json.Unmarshal(body, &told) // what it can't tell stays ""
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	if status == http.StatusUnauthorized || status == http.StatusForbidden {
 		return fmt.Errorf("%w: %s", ErrNotAllowed, told.Error)
-	case http.StatusServiceUnavailable:
-		return fmt.Errorf("%w: %s", ErrNoInventory, told.Error)
-	default:
-		return fmt.Errorf("the daemon answered %d: %s", status, told.Error)
 	}
+	return &Refusal{status, told.Error}
 }

@@ -11,7 +11,7 @@ type origins map[string]bool
 
 // exposed are the headers of an answer that a page may read besides those
 // that it always may.
-var exposed = strings.Join([]string{"ETag", "Retry-After", HeaderAge, HeaderDegraded}, ", ")
+var exposed = strings.Join([]string{"ETag", "Location", "Retry-After", HeaderAge, HeaderDegraded, HeaderJobState}, ", ")
 
 // preflightSeconds is how long a browser may remember an answer of preflight.
 const preflightSeconds = "600"

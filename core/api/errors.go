@@ -47,6 +47,15 @@ func asHTTP(err error) *httpError {
 	case errors.As(err, &fault):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
 			message: "foreman can't reach its target: " + string(fault.Reason)}
+	case errors.Is(err, ErrBusy):
+		return &httpError{status: http.StatusServiceUnavailable, retryAfter: busySeconds,
+			message: "server busy, please try again.  maximum pending requests exceeded"} // as Ollama says it
+	case errors.Is(err, core.ErrNoJob):
+		return &httpError{status: http.StatusNotFound, message: "no such job: there never was, or it ended longer ago than jobs.ttl"}
+	case errors.Is(err, core.ErrNoWebhooks):
+		return &httpError{status: http.StatusBadRequest, message: HeaderWebhook + ": this foreman sends no webhooks"}
+	case errors.Is(err, core.ErrJobsFull):
+		return &httpError{status: http.StatusServiceUnavailable, retryAfter: busySeconds, message: "as many jobs wait as jobs.max_queued allows"}
 	case errors.Is(err, core.ErrUnavailable):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds, message: core.ErrUnavailable.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -68,13 +77,21 @@ func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 		header.Set("Retry-After", strconv.Itoa(e.retryAfter))
 	}
 	if e.status == http.StatusUnauthorized {
-		header.Set("WWW-Authenticate", "Bearer")
+		header.Set("WWW-Authenticate", challenge(r))
 	}
 	body, err := json.Marshal(errorBody(r.URL.Path, e))
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
 	_ = send(w, e.status, jsonType, body)
+}
+
+// challenge is the scheme in which a caller of r may show a token.
+func challenge(r *http.Request) string {
+	if isUI(r.URL.EscapedPath()) {
+		return `Basic realm="foreman: a token as the password"`
+	}
+	return "Bearer"
 }
 
 // errorBody has one of the three shapes that clients of Ollama parse: its

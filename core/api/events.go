@@ -43,15 +43,20 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) error {
 		return &httpError{status: http.StatusTooManyRequests, retryAfter: retrySeconds,
 			message: fmt.Sprintf("%d others follow the events already", maxStreams)}
 	}
+	beginEvents(w)
+	if r.Method != http.MethodHead {
+		s.follow(w, r, wanted)
+	}
+	return nil
+}
+
+// beginEvents begins a stream of server-sent events.
+func beginEvents(w http.ResponseWriter) {
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // a proxy in front must not hold it back
 	w.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
-		s.follow(w, r, wanted)
-	}
-	return nil
 }
 
 // follow writes events until one of the two sides has enough.
@@ -94,7 +99,9 @@ func (s *service) follow(w http.ResponseWriter, r *http.Request, wanted eventFil
 // or not. complete and more are as [Events] has them.
 func (s *service) since(after string, wanted eventFilter) (frames []byte, last string, complete bool, more <-chan struct{}) {
 	list, complete, more := s.deps.Events.Since(after)
-	last = after
+	if last = after; !complete {
+		last = "" // of an event that is forgotten
+	}
 	for _, e := range list {
 		if last = e.ID; wanted.has(e.Type) {
 			frames = appendFrame(frames, e.ID, string(e.Type), e)

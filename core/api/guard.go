@@ -53,7 +53,7 @@ func (g guard) check(r *http.Request) error {
 		return errorf(http.StatusForbidden, "a web page of another origin may not do this")
 	}
 	if r.URL.EscapedPath() != "/livez" && !g.origins.asked(r) {
-		if _, known := g.caller(r.Header); !known {
+		if _, known := g.caller(r.Header); !known && !g.opensUI(r) {
 			return errorf(http.StatusUnauthorized, "a token is needed: send Authorization: Bearer TOKEN or x-api-key: TOKEN")
 		}
 	}
@@ -91,6 +91,24 @@ func (g guard) caller(header http.Header) (name string, known bool) {
 		}
 	}
 	return name, known
+}
+
+// opensUI reports whether r is for the pages about jobs and has a token as the
+// password of HTTP's Basic scheme, whatever the user's name: a browser has no
+// way to send one as the other routes want it. It sends this by itself from
+// then on, so no other route takes it.
+func (g guard) opensUI(r *http.Request) bool {
+	_, password, ok := r.BasicAuth()
+	if !ok || !isUI(r.URL.EscapedPath()) {
+		return false
+	}
+	_, known := g.ownerOf(password)
+	return known
+}
+
+func isUI(path string) bool {
+	rest, ok := strings.CutPrefix(path, jobPrefix+jobsUI)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 func (g guard) ownerOf(given string) (caller string, known bool) {

@@ -33,68 +33,86 @@ var errHush = errors.New("no answer in time")
 // Any other error is the last that comes: [ErrNoDaemon] if the stream ends or
 // falls silent, after which the caller may ask again from the last ID.
 func (c *Client) Events(ctx context.Context, after string) iter.Seq2[core.Event, error] {
+	header := http.Header{}
+	if after != "" {
+		header.Set("Last-Event-ID", after)
+	}
 	return func(yield func(core.Event, error) bool) {
+		for f, err := range c.frames(ctx, "/events", header) {
+			var event core.Event
+			if err == nil {
+				event, err = f.event()
+			}
+			if !yield(event, err) || err != nil && !errors.Is(err, ErrGap) {
+				return
+			}
+		}
+	}
+}
+
+// A frame is one server-sent event.
+type frame struct{ name, data string }
+
+func (f frame) event() (event core.Event, err error) {
+	if f.name == gapEvent {
+		return event, ErrGap
+	}
+	return event, f.decode(&event)
+}
+
+func (f frame) decode(into any) error {
+	if err := json.Unmarshal([]byte(f.data), into); err != nil {
+		return fmt.Errorf("the daemon's event can't be read: %w", err)
+	}
+	return nil
+}
+
+// frames asks path for a stream. An error is the last that comes, and one
+// always does: [ErrNoDaemon] if the stream ends or falls silent.
+func (c *Client) frames(ctx context.Context, path string, header http.Header) iter.Seq2[frame, error] {
+	return func(yield func(frame, error) bool) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		silence := time.AfterFunc(clientTimeout, func() { cancel(errHush) })
 		defer silence.Stop()
-		stream, err := c.listen(ctx, after)
+		stream, err := c.listen(ctx, path, header)
 		if err != nil {
-			yield(core.Event{}, err)
+			yield(frame{}, err)
 			return
 		}
 		defer stream.Close()
-		var name, data string
+		var f frame
 		lines := bufio.NewScanner(stream)
 		lines.Buffer(nil, longestFrame)
 		for silence.Reset(hush); lines.Scan(); silence.Reset(hush) {
 			switch field, value, _ := strings.Cut(lines.Text(), ": "); {
 			case field == "event":
-				name = value
+				f.name = value
 			case field == "data":
-				data = value
-			case field == "" && data != "": // the frame is whole
+				f.data = value
+			case field == "" && f.data != "": // the frame is whole
 				silence.Stop() // the caller takes its time
-				event, err := readFrame(name, data)
-				if !yield(event, err) || err != nil && !errors.Is(err, ErrGap) {
+				if !yield(f, nil) {
 					return
 				}
-				name, data = "", ""
+				f = frame{}
 			}
 		}
-		yield(core.Event{}, c.noDaemon(ctx, cmp.Or(lines.Err(), errors.New("its events ended"))))
+		yield(frame{}, c.noDaemon(ctx, cmp.Or(lines.Err(), errors.New("its events ended"))))
 	}
 }
 
-func readFrame(name, data string) (event core.Event, err error) {
-	if name == gapEvent {
-		return event, ErrGap
-	}
-	if err = json.Unmarshal([]byte(data), &event); err != nil {
-		err = fmt.Errorf("the daemon's event can't be read: %w", err)
-	}
-	return event, err
-}
-
-// listen returns the stream of events, which ends with ctx.
-func (c *Client) listen(ctx context.Context, after string) (io.ReadCloser, error) {
-	header := http.Header{}
-	if after != "" {
-		header.Set("Last-Event-ID", after)
-	}
+// listen returns a stream of events, which ends with ctx.
+func (c *Client) listen(ctx context.Context, path string, header http.Header) (io.ReadCloser, error) {
 	endless := c.http
 	endless.Timeout = 0
-	resp, err := c.open(ctx, &endless, "/events", header)
+	resp, err := c.open(ctx, &endless, http.MethodGet, path, header, nil)
 	if err != nil {
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, c.noDaemon(ctx, err)
-	}
-	return nil, refusal(resp.StatusCode, body)
+	_, err = c.answered(ctx, resp)
+	return nil, cmp.Or(err, errors.New("the daemon answered something else than a stream"))
 }

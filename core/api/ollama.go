@@ -129,11 +129,15 @@ func matches(header []string, etag string) bool {
 }
 
 func writeJSON(w http.ResponseWriter, contentType string, v any) error {
+	return sendJSON(w, http.StatusOK, contentType, v)
+}
+
+func sendJSON(w http.ResponseWriter, status int, contentType string, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return send(w, http.StatusOK, contentType, body)
+	return send(w, status, contentType, body)
 }
 
 // send writes a whole answer.

@@ -28,10 +28,11 @@ const (
 // net/http cuts some streams that begin while the request is still being read
 // (golang/go#40747).
 //
-//	read ──► admit ──► attempt ──first byte──► relay, until either side ends
-//	                    │   ▲
-//	                    └───┘ away: again, while the caller waits, up to retry.max_wait
+//	read ──► admit ──► turn ──► attempt ──first byte──► relay, until either side ends
+//	                             │   ▲
+//	                             └───┘ away: again, while the caller waits, up to retry.max_wait
 func (s *service) inference(w http.ResponseWriter, r *http.Request) error {
+	arrived := time.Now()
 	payload, err := s.readBody(w, r)
 	if err != nil {
 		return err
@@ -44,14 +45,25 @@ func (s *service) inference(w http.ResponseWriter, r *http.Request) error {
 	if err := s.admit(r.Context(), name); err != nil {
 		return err
 	}
-	changes := changesResidency(payload.data, name, s.inventory.Snapshot())
-	x, err := s.reach(r, payload)
+	turn, err := s.turn(r, name, payload.data)
 	if err != nil {
 		return err
 	}
+	defer turn.Done()
+	changes := changesResidency(payload.data, name, s.inventory.Snapshot())
+	x, err := s.reach(r, payload, arrived)
+	if err != nil {
+		if r.Context().Err() == nil {
+			turn.Failed()
+		}
+		return err
+	}
 	defer x.end()
-	if x.resp.StatusCode/100 == 3 { // no transport follows it, and a caller shouldn't
-		return &core.Fault{Reason: core.ReasonRedirect, Detail: "the target answered a redirect"}
+	if err := x.check(); err != nil {
+		return err
+	}
+	if x.resp.StatusCode >= http.StatusInternalServerError {
+		defer turn.Failed()
 	}
 	if changes {
 		s.residencyChanged() // it is loaded by now
@@ -87,15 +99,17 @@ func changesResidency(body []byte, name string, snapshot *core.Snapshot) bool {
 }
 
 // reach attempts the request until the target begins to answer. While it is
-// away that is retried: this is the only retry that native clients have.
-func (s *service) reach(r *http.Request, p *payload) (*exchange, error) {
-	began := time.Now()
+// away that is retried: this is the only retry that native clients have. How
+// long counts from the request's arrival, or from the target's last sign of
+// life since: else those who wait for a turn would wait for each other's
+// retries, too.
+func (s *service) reach(r *http.Request, p *payload, arrived time.Time) (*exchange, error) {
 	x, err := s.attempt(r, p)
 	if err == nil {
 		return x, nil
 	}
 	// A model may have been loading for minutes before the target went away.
-	over := s.pulse.lastAfter(began).Add(s.opts.RetryMaxWait)
+	over := s.pulse.lastAfter(arrived).Add(s.opts.RetryMaxWait)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, mostPause
 	for err != nil && r.Context().Err() == nil && !errors.Is(err, errSilent) {
@@ -158,6 +172,15 @@ func (s *service) attempt(r *http.Request, p *payload) (*exchange, error) {
 type exchange struct {
 	vigil vigil
 	resp  *http.Response // nil if it never began
+}
+
+// check refuses an answer that is none: no transport follows a redirect, and
+// a caller shouldn't.
+func (x *exchange) check() error {
+	if x.resp.StatusCode/100 == 3 {
+		return &core.Fault{Reason: core.ReasonRedirect, Detail: "the target answered a redirect"}
+	}
+	return nil
 }
 
 func (x *exchange) end() {

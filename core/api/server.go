@@ -1,15 +1,17 @@
 // Package api answers HTTP: Ollama's and OpenAI's list routes from the
-// snapshot, the health routes, the stream of events, and what passes through
-// to the target. The commands speak to a running daemon through its [Client].
+// snapshot, the health routes, the stream of events, the durable jobs, and what
+// passes through to the target. The commands speak to a running daemon through its [Client].
 //
 // Every request goes the same way: the host it was sent to, the page it came
 // from and the caller's token are checked (guard.go); the route is looked up
 // by the path exactly as it was sent (service.go); a list is written from one
 // snapshot. Nothing that isn't in the table of routes reaches the target.
 //
-// What names a model goes on only if that is installed (admission.go), is
-// retried while the target is away (proxy.go), and is watched over while
-// bytes are outstanding (vigil.go).
+// What names a model goes on only if that is installed (admission.go), waits
+// for its turn (turn.go), is retried while the target is away (proxy.go), and
+// is watched over while bytes are outstanding (vigil.go). A job is admitted in
+// the same way, and kept (jobs.go); when its turn comes, it reaches the target
+// by [Server.Do].
 package api
 
 import (
@@ -56,6 +58,14 @@ type Deps struct {
 	// minute for each caller and model, and no more than a hundred times a
 	// minute. It returns at once.
 	Missing func(core.MissingData)
+
+	// Acquire waits for the turn of a caller's request, as long as ctx lasts;
+	// its error may be [ErrBusy]. model is the installed one's name, or what
+	// the caller wrote of one that isn't checked. nil lets all go at once.
+	Acquire func(ctx context.Context, model, caller string) (Turn, error)
+	Queue   func() Queue // without Resident and Jobs, which the API knows; nil if nothing queues
+	Jobs    Jobs         // nil if none are kept
+	JobsUI  http.Handler // of what is below /jobs/ui/; nil if there is none
 }
 
 // Options are the API's settings, all of which [Server.Set] changes.
@@ -92,6 +102,7 @@ type Server struct {
 	shown     *showMemory
 	crowd     *crowd
 	streams   chan struct{}             // holds one for each open stream of events
+	followers chan struct{}             // and for each of a job's
 	changed   atomic.Pointer[time.Time] // when a request last loaded or unloaded a model; written by any, the last counts
 	current   atomic.Pointer[service]   // written by Set
 }
@@ -108,6 +119,7 @@ func New(deps Deps, opts Options, log *slog.Logger) *Server {
 		shown:     newShowMemory(),
 		crowd:     newCrowd(log),
 		streams:   make(chan struct{}, maxStreams),
+		followers: make(chan struct{}, maxFollowers),
 	}
 	s.Set(opts)
 	return s

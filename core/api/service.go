@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 
@@ -79,7 +80,7 @@ func (r route) handler(method string) handler {
 
 func (r route) allow() string {
 	var methods []string
-	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if r.handler(m) != nil {
 			methods = append(methods, m)
 		}
@@ -92,8 +93,23 @@ const (
 	blobPrefix  = "/api/blobs/"
 )
 
-// table is every route there is, by path. Those of the two prefixes take
-// whatever follows them.
+// works are the routes that have the target work: those of Ollama's own, each
+// with what a target that lacks it has instead, and those of /v1.
+var works = map[string]string{
+	"/api/generate":   "/v1/completions",
+	"/api/chat":       "/v1/chat/completions",
+	"/api/embed":      "/v1/embeddings",
+	"/api/embeddings": "/v1/embeddings",
+
+	"/v1/chat/completions": "",
+	"/v1/completions":      "",
+	"/v1/embeddings":       "",
+	"/v1/responses":        "",
+	"/v1/messages":         "",
+}
+
+// table is every route there is, by path. Those of the prefixes take whatever
+// follows them, but a job's are told apart by [jobKey].
 func (s *service) table() map[string]route {
 	get := func(h handler) route { return route{http.MethodGet: h} }
 	post := func(h handler) route { return route{http.MethodPost: h} }
@@ -118,16 +134,19 @@ func (s *service) table() map[string]route {
 		"/api/signout": post(manage),
 		blobPrefix:     {http.MethodHead: manage, http.MethodPost: manage},
 
-		"/api/generate":   post(s.native(s.inference, "/v1/completions")),
-		"/api/chat":       post(s.native(s.inference, "/v1/chat/completions")),
-		"/api/embed":      post(s.native(s.inference, "/v1/embeddings")),
-		"/api/embeddings": post(s.native(s.inference, "/v1/embeddings")),
+		"/queue": get(s.queue),
 	}
+	maps.Copy(routes, s.jobRoutes())
 	if s.opts.OpenAI {
 		routes["/v1/models"] = get(s.openAIModels)
 		routes[modelPrefix] = get(s.openAIModel)
-		for _, name := range []string{"chat/completions", "completions", "embeddings", "responses", "messages"} {
-			routes["/v1/"+name] = post(s.inference)
+	}
+	for path, instead := range works {
+		switch {
+		case instead != "":
+			routes[path] = post(s.native(s.inference, instead))
+		case s.opts.OpenAI:
+			routes[path] = post(s.inference)
 		}
 	}
 	return routes
@@ -137,11 +156,19 @@ func (s *service) table() map[string]route {
 // h goes on, and fails or waits by itself.
 func (s *service) native(h handler, instead string) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if upstream, err := s.deps.Upstream(); err == nil && upstream.V1Only {
-			return errorf(http.StatusNotImplemented, "the target speaks only /v1; use %s", instead)
+		if err := s.lacks(instead); err != nil {
+			return err
 		}
 		return h(w, r)
 	}
+}
+
+// lacks refuses what a target doesn't have that speaks only /v1.
+func (s *service) lacks(instead string) error {
+	if upstream, err := s.deps.Upstream(); err == nil && upstream.V1Only {
+		return errorf(http.StatusNotImplemented, "the target speaks only /v1; use %s", instead)
+	}
+	return nil
 }
 
 // find looks the path up as it was sent: an encoded or a doubled slash names
@@ -153,6 +180,9 @@ func (s *service) find(r *http.Request) (route, bool) {
 			found, ok := s.routes[prefix]
 			return found, ok && rest != ""
 		}
+	}
+	if rest, ok := strings.CutPrefix(path, jobPrefix); ok {
+		path = jobKey(rest)
 	}
 	found, ok := s.routes[path]
 	return found, ok

@@ -58,6 +58,10 @@ func (v *vigil) heard() { v.last.Store(int64(time.Since(v.began))) }
 // end lets go of ctx, too.
 func (v *vigil) end() {
 	v.cancel(nil)
+	if last := v.last.Load(); last > 0 {
+		at := v.began.Add(time.Duration(last))
+		v.pulse.spoke.Store(&at)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.ended = true
@@ -98,6 +102,7 @@ type pulse struct {
 	probe func(context.Context) error
 	one   singleflight.Group
 	lived atomic.Pointer[time.Time] // when the last sign of life came; written by check, one at a time
+	spoke atomic.Pointer[time.Time] // when the target last said something in an exchange that has ended; written by any, the last counts
 }
 
 // check returns nil if the target lives, or if there is no way to ask: a
@@ -125,10 +130,13 @@ func (p *pulse) check(ctx context.Context) error {
 	return err
 }
 
-// lastAfter is when the last sign of life came, or t if there was none since.
+// lastAfter is when the target last lived as far as one knows, or t if that
+// was before.
 func (p *pulse) lastAfter(t time.Time) time.Time {
-	if last := p.lived.Load(); last != nil && last.After(t) {
-		return *last
+	for _, last := range []*time.Time{p.lived.Load(), p.spoke.Load()} {
+		if last != nil && last.After(t) {
+			t = *last
+		}
 	}
 	return t
 }

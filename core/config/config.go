@@ -27,6 +27,8 @@ type Config struct {
 	Poll      Poll      `toml:"poll"`
 	Admission Admission `toml:"admission"`
 	Retry     Retry     `toml:"retry"`
+	Schedule  Schedule  `toml:"schedule"`
+	Jobs      Jobs      `toml:"jobs"`
 	Log       Log       `toml:"log"`
 	Notify    Notify    `toml:"notify"`
 	Plugins   Plugins   `toml:"plugins"`
@@ -107,9 +109,29 @@ type Admission struct {
 	Allow []string `toml:"allow"` // patterns, as of path.Match, of model names that aren't checked
 }
 
-// Retry is [retry]: what happens to a request while the target is away.
+// Retry is [retry]: how long what can't reach the target waits.
 type Retry struct {
-	MaxWait time.Duration `toml:"max_wait"`
+	MaxWait time.Duration `toml:"max_wait"` // a request
+	MaxAge  time.Duration `toml:"max_age"`  // a job
+}
+
+// Schedule is [schedule]: in which order requests and jobs run.
+type Schedule struct {
+	Parallel   int           `toml:"parallel"`    // requests of the resident model that run at a time
+	MaxStint   time.Duration `toml:"max_stint"`   // how long a model that has work keeps others waiting
+	Linger     time.Duration `toml:"linger"`      // of that, how long the target may idle for a model's next request
+	Beside     []string      `toml:"beside"`      // patterns, as of path.Match, of models that don't queue
+	MaxWaiting int           `toml:"max_waiting"` // callers on the line
+}
+
+// Jobs is [jobs]: the durable jobs.
+type Jobs struct {
+	TTL           time.Duration `toml:"ttl"`          // how long one that has ended is kept
+	MaxAttempts   int           `toml:"max_attempts"` // with an error of the target
+	MaxQueued     int           `toml:"max_queued"`
+	Webhooks      bool          `toml:"webhooks"`       // callers may name one
+	WebhookSecret Secret        `toml:"webhook_secret"` // they are signed with it
+	AllowPrivate  bool          `toml:"allow_private"`  // they may be in private networks
 }
 
 // Log is [log].
@@ -174,7 +196,11 @@ func Default(getenv func(string) string) Config {
 			Fall:         3,
 			Rise:         2,
 		},
-		Retry:   Retry{MaxWait: time.Minute},
+		Retry: Retry{MaxWait: time.Minute, MaxAge: 24 * time.Hour},
+		Schedule: Schedule{
+			Parallel: 1, MaxStint: 5 * time.Minute, Linger: 20 * time.Second, MaxWaiting: 256,
+		},
+		Jobs:    Jobs{TTL: 24 * time.Hour, MaxAttempts: 3, MaxQueued: 100_000},
 		Log:     Log{Level: "info", Format: "text"},
 		Notify:  Notify{Settle: 2},
 		Plugins: Plugins{Dir: xdg(getenv, "XDG_DATA_HOME", ".local/share", "foreman/plugins")},

@@ -60,7 +60,11 @@ func TestNoFileMeansDefaults(t *testing.T) {
 			Interval: 30 * time.Second, Timeout: 5 * time.Second, Jitter: 0.1,
 			FastInterval: 2 * time.Second, DownInterval: time.Second, Fall: 3, Rise: 2,
 		},
-		Retry:   config.Retry{MaxWait: time.Minute},
+		Retry: config.Retry{MaxWait: time.Minute, MaxAge: 24 * time.Hour},
+		Schedule: config.Schedule{
+			Parallel: 1, MaxStint: 5 * time.Minute, Linger: 20 * time.Second, MaxWaiting: 256,
+		},
+		Jobs:    config.Jobs{TTL: 24 * time.Hour, MaxAttempts: 3, MaxQueued: 100_000},
 		Log:     config.Log{Level: "info", Format: "text"},
 		Notify:  config.Notify{Settle: 2},
 		Plugins: config.Plugins{Dir: "/home/alice/.local/share/foreman/plugins"},
@@ -107,8 +111,15 @@ func TestEveryKeyIsRead(t *testing.T) {
 			FastInterval: 3 * time.Second, DownInterval: 1500 * time.Millisecond, Fall: 1, Rise: 1,
 		},
 		Admission: config.Admission{Allow: []string{"alias-*", "me/*"}},
-		Retry:     config.Retry{MaxWait: 0},
-		Log:       config.Log{Level: "debug", Format: "json"},
+		Retry:     config.Retry{MaxWait: 0, MaxAge: time.Hour},
+		Schedule: config.Schedule{
+			Parallel: 4, MaxStint: 90 * time.Second, Beside: []string{"nomic-*"}, MaxWaiting: 10,
+		},
+		Jobs: config.Jobs{
+			TTL: 7 * 24 * time.Hour, MaxAttempts: 1, MaxQueued: 50, Webhooks: true,
+			WebhookSecret: config.NewSecret("whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u"), AllowPrivate: true,
+		},
+		Log: config.Log{Level: "debug", Format: "json"},
 		Notify: config.Notify{Settle: 5, Named: map[string]config.Notifier{
 			"ops": {
 				Type: "webhook", Events: []string{"model_*", "config_rejected"},
@@ -195,7 +206,7 @@ func TestExampleUncommented(t *testing.T) {
 	}
 	got, err := config.Parse(filepath.Join(dir, "foreman.toml"), []byte(text),
 		environ("ALICE_TOKEN", "alice-secret", "OLLAMA_TOKEN", "target-secret",
-			"OPS_SECRET", "MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u", "CHAT_URL", "ntfy://ntfy.sh/ops"))
+			"JOBS_SECRET", "MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u", "OPS_SECRET", "MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u", "CHAT_URL", "ntfy://ntfy.sh/ops"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,6 +220,7 @@ func TestExampleUncommented(t *testing.T) {
 	}
 	want.Target.URL = "http://192.168.1.20:11434"
 	want.Target.Token = config.NewSecret("target-secret")
+	want.Jobs.WebhookSecret = config.NewSecret("MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u")
 	want.Plugins.Dir = "/usr/local/lib/foreman/plugins"
 	want.Plugins.Outside = map[string]config.Plugin{
 		"mybackend": {

@@ -48,14 +48,16 @@ func exists(path string) bool {
 }
 
 // Load reads the file at path and parses it; of "" it is [Parse] of nothing.
-// Its error is an [*Error], and its Config then has nothing but its Files.
+// Its error is an [*Error], and its Config then as of Parse.
 func Load(path string, getenv func(string) string) (Config, error) {
 	if path == "" {
 		return Parse("", nil, getenv)
 	}
 	data, err := readFile(path)
 	if err != nil {
-		return Config{read: &reading{files: []File{fileAt(path, nil)}}}, &Error{File: path, Problem: err.Error()}
+		c := Default(getenv)
+		c.read = &reading{files: []File{fileAt(path, nil)}}
+		return c, &Error{File: path, Problem: err.Error()}
 	}
 	return Parse(path, data, getenv)
 }
@@ -63,7 +65,8 @@ func Load(path string, getenv func(string) string) (Config, error) {
 // Parse is the configuration that data, the contents of the file called name,
 // describes. Relative paths in it start at the file's directory. Of several
 // things that are wrong the first in the file is its error, an [*Error]; its
-// Config then has nothing but its Files.
+// Config then is what can be read all the same, with defaults for the rest: it
+// isn't fit for use, but tells where a daemon may be found.
 func Parse(name string, data []byte, getenv func(string) string) (Config, error) {
 	read := &reading{name: name, text: NewSecret(string(data))}
 	if name != "" {
@@ -71,7 +74,9 @@ func Parse(name string, data []byte, getenv func(string) string) (Config, error)
 	}
 	doc, err := newDocument(name, data)
 	if err != nil {
-		return Config{read: read}, err
+		c := Default(getenv)
+		c.read = read
+		return c, err
 	}
 	r := reader{doc: doc, getenv: getenv, dir: filepath.Dir(name), read: read}
 	c := r.config()
@@ -79,11 +84,8 @@ func Parse(name string, data []byte, getenv func(string) string) (Config, error)
 	if len(doc.problems) == 0 {
 		r.checkTogether(c)
 	}
-	if err := doc.first(); err != nil {
-		return Config{read: read}, err
-	}
 	c.read = read
-	return c, nil
+	return c, doc.first()
 }
 
 // readFile reads a small file; what it has read isn't nil. Its errors don't

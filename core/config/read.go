@@ -42,6 +42,8 @@ func (r *reader) config() Config {
 	r.poll(root.table("poll"), &c.Poll)
 	r.admission(root.table("admission"), &c.Admission)
 	r.retry(root.table("retry"), &c.Retry)
+	r.schedule(root.table("schedule"), &c.Schedule)
+	r.jobs(root.table("jobs"), &c.Jobs)
 	r.log(root.table("log"), &c.Log)
 	r.notify(root.table("notify"), &c.Notify)
 	r.plugins(root.table("plugins"), &c.Plugins)
@@ -107,6 +109,26 @@ func (r *reader) admission(t *table, a *Admission) {
 
 func (r *reader) retry(t *table, retry *Retry) {
 	set(t, "max_wait", &retry.MaxWait, duration(0))
+	set(t, "max_age", &retry.MaxAge, duration(time.Second))
+	t.done()
+}
+
+func (r *reader) schedule(t *table, s *Schedule) {
+	set(t, "parallel", &s.Parallel, count(1))
+	set(t, "max_stint", &s.MaxStint, duration(time.Second))
+	set(t, "linger", &s.Linger, duration(0))
+	set(t, "beside", &s.Beside, listOf("nomic-embed-text*", pattern))
+	set(t, "max_waiting", &s.MaxWaiting, count(1))
+	t.done()
+}
+
+func (r *reader) jobs(t *table, j *Jobs) {
+	set(t, "ttl", &j.TTL, duration(time.Minute))
+	set(t, "max_attempts", &j.MaxAttempts, count(1))
+	set(t, "max_queued", &j.MaxQueued, count(1))
+	set(t, "webhooks", &j.Webhooks, flag)
+	set(t, "webhook_secret", &j.WebhookSecret, r.webhookSecret)
+	set(t, "allow_private", &j.AllowPrivate, flag)
 	t.done()
 }
 

@@ -55,6 +55,12 @@ func (c Config) Files() []File {
 	return slices.Clone(c.read.files)
 }
 
+// Blank reports whether there is a file and nothing in it, as when a disk was
+// full while it was saved.
+func (c Config) Blank() bool {
+	return c.read != nil && c.read.name != "" && strings.TrimSpace(c.read.text.Reveal()) == ""
+}
+
 // Problem is the error of the file's key, dotted, that only shows once its
 // value is used.
 func (c Config) Problem(key string, err error) *Error {

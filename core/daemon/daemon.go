@@ -2,10 +2,11 @@
 // config, runs them, changes them when the config changes, and stops them in
 // the opposite order.
 //
-//	start:  listen ─► saved inventory ─► plugin slot ─► state file ─► notifiers ─► poller ─► events
-//	        ─► sleep watch, API ─► config watch
+//	start:  listen ─► saved inventory, job store ─► plugin slot ─► state file ─► notifiers ─► events ─► poller
+//	        ─► sleep watch ─► scheduler ─► jobs ─► API ─► config watch
 //	reload: load ─► validate ─► prepare ─► commit ─► retire   (reload.go)
-//	stop:   API drains ─► events, poller ─► notifiers send what they can ─► state file, once more ─► plugin
+//	stop:   API drains ─► jobs are put back ─► poller ─► notifiers send what they can ─► state file, once more
+//	        ─► plugin ─► job store
 package daemon
 
 import (
@@ -23,7 +24,9 @@ import (
 	"github.com/seed-af7fee88/foreman/core/config"
 	"github.com/seed-af7fee88/foreman/core/events"
 	"github.com/seed-af7fee88/foreman/core/inventory"
+	"github.com/seed-af7fee88/foreman/core/jobs"
 	"github.com/seed-af7fee88/foreman/core/plugin/host"
+	"github.com/seed-af7fee88/foreman/core/sched"
 )
 
 // eventsKept is how many events GET /events can replay.
@@ -47,6 +50,11 @@ type Daemon struct {
 	state    *inventory.State
 	server   *api.Server
 	log      *slog.Logger
+
+	line      line
+	store     *store         // nil where no jobs are kept
+	jobs      *jobs.Jobs     // nil without store
+	callbacks *host.Notifier // posts to the webhooks of jobs; nil if those are off
 
 	feed      *events.Feed
 	follower  *events.Follower
@@ -81,6 +89,10 @@ func New(cfg config.Config, opts Options, log *slog.Logger) (*Daemon, error) {
 		Settle: cfg.Notify.Settle, StateDir: cfg.Server.StateDir,
 	}, log)
 	d.notifiers = newNotifiers(cfg.Server.StateDir, d.restarted, log)
+	d.line.scheduler = sched.New(sched.Deps{Resident: d.resident, Confirm: d.backend.Running}, schedule(cfg), log)
+	if d.store = openStore(cfg.Server.StateDir, log); d.store != nil {
+		d.jobs = jobs.New(d.jobsDeps(cfg), jobsOptions(cfg), log)
+	}
 	d.server = api.New(d.deps(), apiOptions(cfg), log)
 	d.opts.Level.Set(level(cfg.Log))
 	d.tellLoaded(cfg)
@@ -89,17 +101,39 @@ func New(cfg config.Config, opts Options, log *slog.Logger) (*Daemon, error) {
 
 // deps are what the API has of the other rooms.
 func (d *Daemon) deps() api.Deps {
-	return api.Deps{
+	deps := api.Deps{
+		Acquire: d.line.acquire, Queue: d.line.queue,
 		Version: d.opts.Version, Inventory: d.poller, Events: d.feed,
 		Upstream: d.backend.Upstream,
 		Probe:    func(ctx context.Context) error { _, err := d.backend.Probe(ctx); return err },
 		Missing:  d.missing,
 		Plugins: func() []core.PluginStatus {
-			return append([]core.PluginStatus{d.backend.Status()}, d.notifiers.plugins()...)
+			all := append([]core.PluginStatus{d.backend.Status()}, d.notifiers.plugins()...)
+			if d.callbacks != nil {
+				all = append(all, d.callbacks.Status())
+			}
+			return all
 		},
 		Notifiers: d.notifiers.queues,
 		Config:    func() api.ConfigHealth { return *d.told.Load() },
 	}
+	if d.jobs != nil {
+		deps.Jobs, deps.JobsUI = d.jobs, d.store.pages
+	}
+	return deps
+}
+
+// jobsDeps are what the jobs have of them.
+func (d *Daemon) jobsDeps(cfg config.Config) jobs.Deps {
+	deps := jobs.Deps{
+		Store: d.store, Node: "local", Acquire: d.line.acquireFor, Do: d.do, Find: d.find,
+		Target: d.poller.Watch, Tell: d.tell,
+	}
+	if cfg.Jobs.Webhooks {
+		d.callbacks = host.NewNotifier(d.launch.callback(), callbackSettings(cfg), d.restarted, d.log)
+		deps.Callback = d.callback
+	}
+	return deps
 }
 
 // Addr is what the daemon listens on.
@@ -114,6 +148,9 @@ func (d *Daemon) URL() string { return d.scheme + "://" + d.Addr().String() }
 func (d *Daemon) Run(ctx context.Context, again <-chan os.Signal) error {
 	var rooms stack
 	defer rooms.stop()
+	if d.store != nil {
+		rooms = append(rooms, d.closeStore)
+	}
 	rooms.start(d.backend.Run)
 	rooms.start(func(ctx context.Context) error { return d.state.Run(ctx, d.poller.Watch) })
 	rooms = append(rooms, d.notifiers.stop)
@@ -125,6 +162,13 @@ func (d *Daemon) Run(ctx context.Context, again <-chan os.Signal) error {
 	rooms.start(d.poll)
 	rooms.start(d.followPlugin)
 	rooms.start(sleepWatch{read: readClocks, woken: d.woken}.run)
+	rooms.start(d.line.scheduler.Run)
+	if d.callbacks != nil {
+		rooms.start(d.callbacks.Run)
+	}
+	if d.jobs != nil {
+		rooms.start(d.jobs.Run)
+	}
 
 	failed := make(chan error, 1)
 	rooms.start(func(ctx context.Context) error {

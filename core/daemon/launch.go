@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-af7fee88/foreman/core/config"
 	"github.com/seed-af7fee88/foreman/core/plugin"
@@ -46,6 +49,11 @@ func (l launcher) notifier(cfg config.Config, name string) host.Spec {
 	return host.Spec{Kind: plugin.KindNotifier, Name: name, Path: outside.Path, SHA256: outside.SHA256}
 }
 
+// callback runs what posts to the webhooks of jobs.
+func (l launcher) callback() host.Spec {
+	return l.builtIn(plugin.KindNotifier, "jobs", "callback")
+}
+
 // builtIn runs this same executable as the plugin that serves what.
 func (l launcher) builtIn(kind, name, what string) host.Spec {
 	return host.Spec{Kind: kind, Name: name, Path: l.self, Args: []string{"plugin", kind, what}, Version: l.version}
@@ -70,17 +78,27 @@ func (l launcher) prepare(ctx context.Context, before, next config.Config, log *
 		}
 		p.backend = process
 	}
+	var starts errgroup.Group
+	var started sync.Mutex // guards p.notifiers
 	for name := range next.Notify.Named {
 		spec, settings := l.notifier(next, name), notifierSettings(next, name)
 		if reflect.DeepEqual(l.notifier(before, name), spec) && bytes.Equal(notifierSettings(before, name), settings) {
 			continue
 		}
-		process, err := host.StartNotifier(ctx, spec, settings, log)
-		if err != nil {
-			p.drop()
-			return nil, next.Problem("notify."+name, err)
-		}
-		p.notifiers[name] = process
+		starts.Go(func() error {
+			process, err := host.StartNotifier(ctx, spec, settings, log)
+			if err != nil {
+				return next.Problem("notify."+name, err)
+			}
+			started.Lock()
+			defer started.Unlock()
+			p.notifiers[name] = process
+			return nil
+		})
+	}
+	if err := starts.Wait(); err != nil {
+		p.drop()
+		return nil, err
 	}
 	return p, nil
 }

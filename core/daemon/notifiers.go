@@ -56,16 +56,14 @@ func (n *notifiers) add(name string, slot *host.Notifier, cfg config.Notifier) {
 	n.byName[name] = added
 }
 
-// remove stops the notifier called name and forgets what it had to tell.
+// remove stops the notifier called name. What it had to tell stays in its
+// file: its table may be gone by mistake.
 func (n *notifiers) remove(name string) {
 	n.mu.Lock()
 	removed := n.byName[name]
 	delete(n.byName, name)
 	n.mu.Unlock()
 	removed.rooms.stop()
-	if err := removed.queue.Forget(); err != nil {
-		n.log.Warn("the queue of a notifier that is gone can't be removed", "notifier", name, "error", err)
-	}
 }
 
 // become has cfg in force. started are the processes of the notifiers that

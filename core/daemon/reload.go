@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,9 @@ func (d *Daemon) reloads(ctx context.Context, again <-chan os.Signal) error {
 func (d *Daemon) reload(ctx context.Context) []config.File {
 	next, err := d.opts.Load()
 	var p *plan
+	if err == nil && next.Blank() && !d.inForce.Blank() {
+		err = next.Problem("", errors.New("is empty; put something into it, or restart foreman for the defaults"))
+	}
 	if err == nil {
 		err = d.staysLocked(next)
 	}
@@ -58,7 +62,10 @@ func (d *Daemon) reload(ctx context.Context) []config.File {
 
 // needRestart are the keys, or the beginnings of keys, that count from the
 // next start of foreman on.
-var needRestart = []string{"server.listen", "server.state_dir", "server.tls", "log.format"}
+var needRestart = []string{
+	"server.listen", "server.state_dir", "server.tls", "log.format",
+	"jobs.webhooks", "jobs.webhook_secret", "jobs.allow_private",
+}
 
 // staysLocked refuses a config whose locks aren't enough for the address that
 // foreman listens on until its next start, whatever address it names itself.
@@ -80,6 +87,10 @@ func (d *Daemon) commit(ctx context.Context, p *plan) {
 	}
 	d.opts.Level.Set(level(p.next.Log))
 	d.server.Set(apiOptions(p.next))
+	d.line.scheduler.Set(schedule(p.next))
+	if d.jobs != nil {
+		d.jobs.Set(jobsOptions(p.next))
+	}
 	d.follower.SetSettle(p.next.Notify.Settle)
 	d.notifiers.become(p.next, p.notifiers)
 	changed, mended := config.Changes(d.inForce, p.next), d.told.Load().Error != nil
@@ -127,6 +138,11 @@ func (d *Daemon) reject(err error) {
 	var problem *config.Error
 	if errors.As(err, &problem) {
 		data = &core.ConfigRejectedData{File: problem.File, Line: problem.Line, Key: problem.Key, Problem: problem.Problem}
+	}
+	if data.File != "" {
+		if abs, err := filepath.Abs(data.File); err == nil { // whoever reads it stands elsewhere
+			data.File = abs
+		}
 	}
 	d.log.Error("the config was rejected; the one before stays in force",
 		"file", data.File, "line", data.Line, "key", data.Key, "error", data.Problem)

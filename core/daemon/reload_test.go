@@ -283,3 +283,23 @@ func TestASecretThatComesLater(t *testing.T) {
 	}
 	l.await("the token", func(h api.Health) bool { return h.Config.Error == nil && h.PollInterval == 7 })
 }
+
+// A file that is emptied, as by a save on a full disk, isn't taken for the
+// wish to have the defaults.
+func TestAnEmptiedFileChangesNothing(t *testing.T) {
+	target, hook := simulated(t, "tiny:latest"), newHook(t)
+	text := "[target]\nurl = %q\n[notify.ops]\ntype = \"webhook\"\nurl = %q\nallow_private = true\nevents = [\"config_rejected\"]\n"
+	l := reloadable(t, text, target.URL(), hook.URL)
+	l.await("a first poll", func(h api.Health) bool { return h.Status == core.Healthy })
+	if err := os.WriteFile(l.file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := hook.next(t); got != "foreman.config_rejected" {
+		t.Errorf("it told %s", got)
+	}
+	l.await("the target stays", func(h api.Health) bool {
+		return h.Target.URL == target.URL() && h.Config.Error != nil && strings.Contains(h.Config.Error.Problem, "is empty")
+	})
+	l.write(text, target.URL(), hook.URL)
+	l.await("the mended file", func(h api.Health) bool { return h.Config.Error == nil })
+}

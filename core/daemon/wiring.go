@@ -3,12 +3,15 @@ package daemon
 import (
 	"encoding/json"
 	"log/slog"
+	"slices"
 
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/api"
 	"github.com/seed-af7fee88/foreman/core/config"
 	"github.com/seed-af7fee88/foreman/core/inventory"
+	"github.com/seed-af7fee88/foreman/core/jobs"
 	"github.com/seed-af7fee88/foreman/core/outbox"
+	"github.com/seed-af7fee88/foreman/core/sched"
 )
 
 // What each room gets of the config.
@@ -36,6 +39,36 @@ func apiOptions(cfg config.Config) api.Options {
 		Origins: cfg.Server.AllowedOrigins, Connections: cfg.Server.MaxConnections,
 		PollInterval: cfg.Poll.Interval, Allow: cfg.Admission.Allow, RetryMaxWait: cfg.Retry.MaxWait,
 	}
+}
+
+func schedule(cfg config.Config) sched.Options {
+	s := cfg.Schedule
+	return sched.Options{
+		Rules:      sched.Rules{Parallel: s.Parallel, MaxStint: s.MaxStint, Linger: s.Linger},
+		MaxWaiting: s.MaxWaiting, Beside: slices.Concat(s.Beside, inCloud),
+	}
+}
+
+// inCloud are the names of models that take none of the target's memory.
+var inCloud = []string{"*:cloud", "*-cloud", "*/*:cloud", "*/*-cloud"}
+
+func jobsOptions(cfg config.Config) jobs.Options {
+	return jobs.Options{
+		Parallel: cfg.Schedule.Parallel, MaxAttempts: cfg.Jobs.MaxAttempts, MaxAge: cfg.Retry.MaxAge,
+		TTL: cfg.Jobs.TTL, MaxQueued: cfg.Jobs.MaxQueued,
+	}
+}
+
+// callbackSettings are for the plugin that posts to the webhooks of jobs.
+func callbackSettings(cfg config.Config) json.RawMessage {
+	settings, err := json.Marshal(struct {
+		Secret       string `json:"secret"`
+		AllowPrivate bool   `json:"allow_private"`
+	}{cfg.Jobs.WebhookSecret.Reveal(), cfg.Jobs.AllowPrivate})
+	if err != nil {
+		panic(err) // a string and a flag always have JSON
+	}
+	return settings
 }
 
 func settings(cfg config.Config) core.Settings {

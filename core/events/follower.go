@@ -54,15 +54,20 @@ func (f *Follower) Run(ctx context.Context) error {
 	snapshot, superseded := f.first, f.superseded
 	for {
 		changes.Settle = int(f.settle.Load())
-		for _, event := range changes.After(snapshot, time.Now()) {
+		events := changes.After(snapshot, time.Now())
+		news := changes.Outage != remembered
+		remembered = changes.Outage
+		if news && remembered != nil {
+			begun := *remembered
+			begun.Told = false
+			f.remember(&begun)
+		}
+		for _, event := range events {
 			f.tell(event)
 		}
-		// Only now: if foreman is killed in between, it is told twice, not never.
-		if changes.Outage != remembered {
-			remembered = changes.Outage
-			if err := f.memory.save(remembered); err != nil {
-				f.log.Warn("what was told of the target's health can't be saved", "error", err)
-			}
+		// Not before: if foreman is killed in between, it is told twice, not never.
+		if news {
+			f.remember(remembered)
 		}
 		select {
 		case <-superseded:
@@ -70,5 +75,11 @@ func (f *Follower) Run(ctx context.Context) error {
 			return nil
 		}
 		snapshot, superseded = f.watch()
+	}
+}
+
+func (f *Follower) remember(outage *core.Outage) {
+	if err := f.memory.save(outage); err != nil {
+		f.log.Warn("what was told of the target's health can't be saved", "error", err)
 	}
 }

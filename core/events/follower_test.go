@@ -240,27 +240,43 @@ func expectPrivate(t *testing.T, dir string, want ...string) {
 	}
 }
 
-// TestFollowerIsKilled has a foreman that dies right after it told: the file
-// is behind what was told, never ahead of it.
+// TestFollowerIsKilled has a foreman that dies while it tells: degraded is told
+// again then, and recovered is told even if it is never degraded again.
 func TestFollowerIsKilled(t *testing.T) {
-	bubble(t, func(t *testing.T, opts events.Options) {
-		g := newTarget("http://a:1")
-		var atTell []string
-		f := events.NewFollower(g.watch, func(core.Event) { atTell = files(t, opts.StateDir) }, opts, slog.New(slog.DiscardHandler))
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- f.Run(ctx) }()
-		g.fails()
-		if len(atTell) > 0 {
-			t.Errorf("%v said that it was told before it was", atTell)
-		}
-		g.lists("a")
-		if len(atTell) == 0 {
-			t.Error("the outage was forgotten before its end was told")
-		}
-		cancel()
-		<-done
-	})
+	for name, tt := range map[string]struct {
+		after string
+		want  []core.EventType
+	}{
+		"still away": {"fails", []core.EventType{core.EventDegraded}},
+		"back":       {"lists", []core.EventType{core.EventRecovered}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, opts events.Options) {
+				path := filepath.Join(opts.StateDir, "outage.json")
+				var atTell []byte
+				g := newTarget("http://a:1")
+				f := events.NewFollower(g.watch, func(core.Event) { atTell, _ = os.ReadFile(path) }, opts, slog.New(slog.DiscardHandler))
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- f.Run(ctx) }()
+				g.fails()
+				cancel()
+				<-done
+				if err := os.WriteFile(path, atTell, 0o600); err != nil {
+					t.Fatal(err)
+				}
+
+				g = newTarget("http://a:1")
+				r := follow(t, g, opts)
+				if tt.after == "fails" {
+					g.fails()
+				} else {
+					g.lists("a")
+				}
+				r.expect(t, tt.want...)
+			})
+		})
+	}
 }
 
 func TestFollowerWithoutAUsableMemory(t *testing.T) {

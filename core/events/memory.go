@@ -37,6 +37,8 @@ func (m memory) load() (*core.Outage, error) {
 }
 
 // save replaces the file, so that a reader finds the old or the new one whole.
+// What is only begun survives the end of foreman, if not that of the machine:
+// nobody waits for the disk then.
 func (m memory) save(outage *core.Outage) error {
 	if outage == nil {
 		if err := os.Remove(m.path); !errors.Is(err, fs.ErrNotExist) {
@@ -52,17 +54,20 @@ func (m memory) save(outage *core.Outage) error {
 		return err
 	}
 	tmp := m.path + ".tmp"
-	if err := writeSynced(tmp, append(data, '\n')); err != nil {
+	if err := writeFile(tmp, append(data, '\n'), outage.Told); err != nil {
 		return errors.Join(err, os.Remove(tmp))
 	}
 	return os.Rename(tmp, m.path)
 }
 
-func writeSynced(path string, data []byte) error {
+func writeFile(path string, data []byte, sync bool) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
+	if sync {
+		err = errors.Join(err, f.Sync())
+	}
+	return errors.Join(err, f.Close())
 }

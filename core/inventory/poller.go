@@ -235,11 +235,11 @@ func (l *loop) adopt(ctx context.Context, change Change) {
 	switch {
 	case change.Swap != nil:
 		l.abandon()
-		change.Swap()
-		if change.First != nil {
+		if change.First != nil { // before the swap: what is believed is never of a target that isn't asked any more
 			l.last = core.Look{}
 			l.begin(*change.First)
 		}
+		change.Swap()
 		l.lists = true
 		l.start(ctx)
 	case l.cancel == nil && !l.last.At.IsZero():

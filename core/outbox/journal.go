@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -148,14 +147,4 @@ func (j *journal) close() {
 		_ = j.file.Close() // what was written is with the kernel
 		j.file = nil
 	}
-}
-
-// Forget removes the file, once Run has ended: the notifier is no more.
-func (q *Queue) Forget() error {
-	for _, path := range []string{q.file, q.file + tmpSuffix} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("forget notifier %s: %w", q.name, err)
-		}
-	}
-	return nil
 }

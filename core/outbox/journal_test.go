@@ -333,25 +333,6 @@ func TestADiskThatFillsUpLater(t *testing.T) {
 	})
 }
 
-func TestForgetLeavesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		dir := t.TempDir()
-		file := left(t, dir, added(0))
-		if err := os.WriteFile(file+".tmp", nil, 0o600); err != nil { // as a kill would leave it
-			t.Fatal(err)
-		}
-		q := outbox.New("ops", &recipient{}, dir, everything, quiet)
-		for range 2 {
-			if err := q.Forget(); err != nil {
-				t.Error(err)
-			}
-		}
-		if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
-			t.Errorf("left: %v, %v", files, err)
-		}
-	})
-}
-
 func TestAnyNameHasAFileInTheDirectory(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -42,11 +42,12 @@ type Foreman struct {
 
 // Settings are the part of a config that a test may care for.
 type Settings struct {
-	Target string   // its URL
-	Server string   // more lines of [server]
-	Poll   string   // the lines of [poll]
-	Retry  string   // the lines of [retry]
-	Env    []string // what foreman sees besides, as NAME=VALUE
+	Target   string   // its URL
+	Server   string   // more lines of [server]
+	Poll     string   // the lines of [poll]
+	Retry    string   // the lines of [retry]
+	Schedule string   // the lines of [schedule]
+	Env      []string // what foreman sees besides, as NAME=VALUE
 }
 
 // NewForeman writes the config for the executable bin. Daemon and plugin end
@@ -64,8 +65,8 @@ func NewForeman(t testing.TB, bin string, settings Settings) *Foreman {
 		Config: filepath.Join(dir, "foreman.toml"), StateDir: filepath.Join(dir, "state"), SocketDir: sockets,
 		t: t, bin: bin, dir: dir, more: settings.Env,
 	}
-	text := fmt.Sprintf("[server]\nlisten = %q\nstate_dir = %q\n%s\n[target]\nurl = %q\n[poll]\n%s\n[retry]\n%s\n",
-		listen, f.StateDir, settings.Server, settings.Target, settings.Poll, settings.Retry)
+	text := fmt.Sprintf("[server]\nlisten = %q\nstate_dir = %q\n%s\n[target]\nurl = %q\n[poll]\n%s\n[retry]\n%s\n[schedule]\n%s\n",
+		listen, f.StateDir, settings.Server, settings.Target, settings.Poll, settings.Retry, settings.Schedule)
 	if err := os.WriteFile(f.Config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,8 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 )
 
-// New returns a notifier of the kind, one of log, webhook, command and
-// service, to be configured; false if there is no such kind.
+// New returns a notifier of the kind, one of log, webhook, command, service
+// and callback, to be configured; false if there is no such kind.
 func New(kind string) (core.Notifier, bool) {
 	switch kind {
 	case "log":
@@ -35,6 +35,8 @@ func New(kind string) (core.Notifier, bool) {
 		return new(command), true
 	case "service":
 		return new(service), true
+	case "callback":
+		return new(callback), true
 	}
 	return nil, false
 }

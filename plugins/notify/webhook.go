@@ -45,9 +45,29 @@ func (w *webhook) Configure(_ context.Context, settings json.RawMessage) error {
 	if err := decode(settings, &s); err != nil {
 		return err
 	}
-	u, err := url.Parse(s.URL)
+	if err := w.sign(s.Secret); err != nil {
+		return err
+	}
+	w.guard = newGuard(s.AllowPrivate)
+	return w.aim(s.URL)
+}
+
+// sign has what is posted signed, if there is a secret.
+func (w *webhook) sign(secret string) (err error) {
+	if secret == "" {
+		return nil
+	}
+	if w.signer, err = newSigner(secret); err != nil {
+		return fmt.Errorf("secret: %w", err)
+	}
+	return nil
+}
+
+// aim sets the address to post to. The error doesn't quote it.
+func (w *webhook) aim(address string) error {
+	u, err := url.Parse(address)
 	switch {
-	case s.URL == "":
+	case address == "":
 		return errors.New("url: a webhook needs one")
 	case err != nil:
 		return errors.New("url: not a URL; want https://host/path")
@@ -55,15 +75,10 @@ func (w *webhook) Configure(_ context.Context, settings json.RawMessage) error {
 		return errors.New("url: want https:// in front")
 	case u.Hostname() == "":
 		return errors.New("url: has no host")
-	case u.Scheme == "http" && !s.AllowPrivate:
+	case u.Scheme == "http" && !w.guard.private:
 		return errors.New("url: http:// is for private networks: want https://, or allow_private = true beside it")
 	}
-	if s.Secret != "" {
-		if w.signer, err = newSigner(s.Secret); err != nil {
-			return fmt.Errorf("secret: %w", err)
-		}
-	}
-	w.url, w.where, w.guard = s.URL, u.Scheme+"://"+u.Host, newGuard(s.AllowPrivate)
+	w.url, w.where = address, u.Scheme+"://"+u.Host
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -230,5 +231,41 @@ func TestWebhookIsGuardedAfterDNS(t *testing.T) {
 	n := configured(t, "webhook", map[string]any{"url": "https://169.254.169.254/", "allow_private": true})
 	if err := n.Notify(t.Context(), degraded); err == nil || !strings.Contains(err.Error(), "never reach") {
 		t.Errorf("metadata: %v", err)
+	}
+}
+
+func TestCallbackPostsWhereTheEventSays(t *testing.T) {
+	srv, got := receive(t, http.StatusOK)
+	n := configured(t, "callback", map[string]any{"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "allow_private": true})
+	event := degraded
+	event.Data = json.RawMessage(`{"id":"J","webhook":` + strconv.Quote(srv.URL+"/hook") + `}`)
+	if err := n.Notify(t.Context(), event); err != nil {
+		t.Fatal(err)
+	}
+	if len(*got) != 1 || (*got)[0].uri != "/hook" || strings.Contains(string((*got)[0].body), "webhook") {
+		t.Errorf("it got %+v", *got)
+	}
+}
+
+func TestCallbackRefusesAnAddressForGood(t *testing.T) {
+	for _, data := range []string{
+		`{}`, `{"webhook":5}`, `{"webhook":""}`, `{"webhook":"ftp://h/"}`, `{"webhook":"http://example.org/"}`, `[]`,
+	} {
+		n := configured(t, "callback", nil)
+		event := degraded
+		event.Data = json.RawMessage(data)
+		if err := n.Notify(t.Context(), event); !errors.Is(err, core.ErrUndeliverable) {
+			t.Errorf("%s: %v", data, err)
+		}
+	}
+	// An address in a private network is no mistake of the event's shape, and
+	// isn't reached either.
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
+	defer srv.Close()
+	n := configured(t, "callback", nil)
+	event := degraded
+	event.Data = json.RawMessage(`{"webhook":` + strconv.Quote(srv.URL) + `}`)
+	if err := n.Notify(t.Context(), event); err == nil {
+		t.Error("a private address was accepted")
 	}
 }

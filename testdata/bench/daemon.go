@@ -20,10 +20,14 @@ type setup struct {
 	home   string
 	config string
 	listen string
+	target string
+
+	parallel int // schedule.parallel
 }
 
 // newSetup is one in front of the target at that URL. Its config leaves all
-// else as it is by default.
+// else as it is by default, but that as many requests run at a time as there
+// are callers: else what is measured were the wait for a turn.
 func newSetup(b *bench, target string) (*setup, error) {
 	home, err := os.MkdirTemp(b.dir, "home-")
 	if err != nil {
@@ -33,12 +37,21 @@ func newSetup(b *bench, target string) (*setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &setup{bench: b, home: home, config: filepath.Join(home, "foreman.toml"), listen: listener.Addr().String()}
+	s := &setup{bench: b, home: home, config: filepath.Join(home, "foreman.toml"), listen: listener.Addr().String(), target: target, parallel: 2 * most}
 	if err := listener.Close(); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("[server]\nlisten = %q\n[target]\nurl = %q\n", s.listen, target)
-	return s, os.WriteFile(s.config, []byte(text), 0o600)
+	return s, s.write("")
+}
+
+// write replaces the config at once, as careful editors do. more goes on with
+// the table of the target.
+func (s *setup) write(more string) error {
+	text := fmt.Sprintf("[schedule]\nparallel = %d\n[server]\nlisten = %q\n[target]\nurl = %q\n%s", s.parallel, s.listen, s.target, more)
+	if err := os.WriteFile(s.config+".new", []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(s.config+".new", s.config)
 }
 
 func (s *setup) url() string { return "http://" + s.listen }
@@ -58,10 +71,23 @@ type daemon struct {
 
 // startDaemon returns once foreman serves the inventory of the target.
 func startDaemon(ctx context.Context, b *bench, target string) (*daemon, error) {
+	return startWith(ctx, b, target, "")
+}
+
+// startWith is startDaemon with more in its config.
+func startWith(ctx context.Context, b *bench, target, more string) (*daemon, error) {
 	s, err := newSetup(b, target)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.write(more); err != nil {
+		return nil, err
+	}
+	return s.serve(ctx)
+}
+
+// serve starts a daemon with this setup, as startDaemon does.
+func (s *setup) serve(ctx context.Context) (*daemon, error) {
 	var log bytes.Buffer
 	cmd := s.command(ctx, "serve")
 	cmd.Stderr = &log

@@ -42,6 +42,11 @@ func (s size) String() string {
 	return fmt.Sprintf("%.1f MB", float64(s)/1e6)
 }
 
+// amount is of things that can be counted.
+type amount int64
+
+func (a amount) String() string { return humanize.Comma(int64(a)) }
+
 // percent is a share of one core, in percent.
 type percent float64
 

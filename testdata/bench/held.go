@@ -94,11 +94,19 @@ func heapOf(ctx context.Context, base string) (inUse size, err error) {
 // serveAPI is foreman's API in front of the target in args, and tells its own
 // heap beside. Two collections empty the pools, too.
 func serveAPI(ctx context.Context, args []string) error {
-	deps := api.Deps{
+	return serveAlone(ctx, aloneBefore(args[0]))
+}
+
+// aloneBefore is all that the API needs for chats with a target.
+func aloneBefore(target string) api.Deps {
+	return api.Deps{
 		Inventory: oneModel{},
-		Upstream:  func() (core.Upstream, error) { return core.Upstream{URL: args[0]}, nil },
+		Upstream:  func() (core.Upstream, error) { return core.Upstream{URL: target}, nil },
 		Probe:     func(context.Context) error { return nil },
 	}
+}
+
+func serveAlone(ctx context.Context, deps api.Deps) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", api.New(deps, api.Options{MaxBody: 64 * mebibyte}, slog.New(slog.DiscardHandler)))
 	mux.HandleFunc(heapPath, func(w http.ResponseWriter, _ *http.Request) {

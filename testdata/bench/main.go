@@ -41,6 +41,11 @@ var groups = []struct {
 	{"streams", measureStreams},
 	{"missing", measureMissing},
 	{"held", measureHeld},
+	{"reload", measureReload},
+	{"outages", measureOutages},
+	{"schedule", measureSchedule},
+	{"million", measureMillion},
+	{"deaths", measureDeaths},
 }
 
 func main() {
@@ -53,7 +58,7 @@ func main() {
 		}
 	}
 	foreman := flag.String("foreman", filepath.Join("bin", "foreman"), "the executable to measure")
-	run := flag.String("run", "", "measure only the groups whose name matches: lists, unchanged, growth, changed, commands, streams, missing, held, idle")
+	run := flag.String("run", "", "measure only the groups whose name matches: lists, unchanged, growth, changed, commands, streams, missing, held, reload, outages, schedule, million, deaths, idle")
 	flag.Parse()
 	only, err := regexp.Compile(*run)
 	fatal(err)

@@ -56,6 +56,11 @@ func median[T cmp.Ordered](all []T) T {
 	return slices.Sorted(slices.Values(all))[len(all)/2]
 }
 
+// slowestButOne in a hundred is the 99th percentile.
+func slowestButOne[T cmp.Ordered](all []T) T {
+	return slices.Sorted(slices.Values(all))[(len(all)*99+99)/100-1]
+}
+
 // timed measures how long f takes.
 func timed(f func() error) func() (time.Duration, error) {
 	return func() (time.Duration, error) {

@@ -26,6 +26,10 @@ var roles = map[string]func(ctx context.Context, args []string) error{
 	"splice":  serveSplice,
 	"absent":  serveAbsent,
 	"api":     serveAPI,
+	"turns":   serveTurns,
+	"fill":    fillStore,
+	"stuck":   serveStuck,
+	"mortal":  serveMortal,
 }
 
 // A roleProcess is a server that says its URL.
@@ -106,6 +110,11 @@ func serve(ctx context.Context, h http.Handler) error {
 	if err != nil {
 		return err
 	}
+	return serveOn(ctx, listener, h)
+}
+
+// serveOn is serve on a listener.
+func serveOn(ctx context.Context, listener net.Listener, h http.Handler) error {
 	fmt.Println("http://" + listener.Addr().String())
 	server := &http.Server{Handler: h}
 	context.AfterFunc(ctx, func() { _ = server.Close() })

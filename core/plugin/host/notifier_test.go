@@ -70,7 +70,7 @@ func TestNotifierDelivers(t *testing.T) {
 	if err := p.Notify(t.Context(), say("all is well")); err != nil {
 		t.Fatal(err)
 	}
-	log.waitFor(t, `level=INFO msg="plugin wrote to stderr" plugin=fake line="{\"id\":\"01JZ0000000000000000000000\",\"type\":\"test\",`+
+	log.waitFor(t, `level=INFO msg="{\"id\":\"01JZ0000000000000000000000\",\"type\":\"test\",`+
 		`\"at\":\"1970-01-01T00:00:01Z\",\"target\":\"http://target\",\"sentence\":\"all is well\",\"data\":{}}"`)
 
 	for sentence, want := range map[string]string{

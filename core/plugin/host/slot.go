@@ -16,7 +16,7 @@ import (
 
 const (
 	firstBackoff = 50 * time.Millisecond
-	mostBackoff  = 1500 * time.Millisecond
+	mostBackoff  = 1200 * time.Millisecond // half of it more with the jitter
 	// settled is how long a process must have run for the next failure to
 	// count as the first again.
 	settled     = 10 * time.Second

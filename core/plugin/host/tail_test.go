@@ -34,7 +34,7 @@ func TestWhatAPluginWritesIsLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"said on os.Stderr", "said on the first stderr", "said on os.Stdout"} {
-		log.waitFor(t, "plugin=fake line=\""+want+`"`)
+		log.waitFor(t, `msg="`+want+`" plugin=fake`)
 	}
 }
 

@@ -1,0 +1,182 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// maxFollowers is how many may follow jobs at a time.
+const maxFollowers = 256
+
+// The frames of GET /jobs/{id}/events.
+const (
+	stateFrame = "state" // the job
+	chunkFrame = "chunk" // [jobChunk]
+)
+
+// jobChunk is a part of the target's answer.
+type jobChunk struct {
+	Offset int64  `json:"offset"` // bytes; 0 again if another attempt begins
+	Text   string `json:"text"`
+}
+
+// chunkSize is how much of an answer a frame has at most.
+const chunkSize = 64 << 10
+
+// jobEvents answers GET /jobs/{id}/events: server-sent events, the first with
+// what the job is, then its changes and its answer as they come, until it has
+// ended.
+func (s *service) jobEvents(w http.ResponseWriter, r *http.Request) error {
+	select {
+	case s.followers <- struct{}{}:
+		defer func() { <-s.followers }()
+	default:
+		return &httpError{status: http.StatusTooManyRequests, retryAfter: retrySeconds,
+			message: fmt.Sprintf("%d others follow jobs already", maxFollowers)}
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	news := listenTo(ctx, s.deps.Jobs, jobID(r))
+	defer func() {
+		cancel()
+		for range news { // until its goroutine has ended
+		}
+	}()
+	first, ok := <-news
+	if !ok {
+		return ctx.Err()
+	}
+	if first.err != nil {
+		return first.err
+	}
+	beginEvents(w)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	f := &jobFollower{service: s, w: w, r: r}
+	if f.tell(first.JobNews) {
+		f.follow(news)
+	}
+	return nil
+}
+
+// jobNews is news, or why there is no more.
+type jobNews struct {
+	core.JobNews
+	err error
+}
+
+// listenTo has the news of a job until ctx ends, or nothing more is to come.
+func listenTo(ctx context.Context, jobs Jobs, id string) <-chan jobNews {
+	to := make(chan jobNews)
+	go func() {
+		defer close(to)
+		for news, err := range jobs.Follow(ctx, id) {
+			select {
+			case to <- jobNews{news, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return to
+}
+
+// A jobFollower writes news to a caller.
+type jobFollower struct {
+	*service
+	w http.ResponseWriter
+	r *http.Request
+
+	cut []byte // the beginning of a character that the last chunk ended in
+	at  int64  // where in the answer cut begins
+}
+
+// follow writes news until one of the two sides has enough.
+func (f *jobFollower) follow(news <-chan jobNews) {
+	conn, _ := f.r.Context().Value(connKey{}).(connection)
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for ok := true; ok; {
+		select {
+		case n, more := <-news:
+			if n.err != nil && f.r.Context().Err() == nil {
+				f.log.Warn("a job can't be followed any more", "job", jobID(f.r), "error", n.err)
+			}
+			ok = more && n.err == nil && f.tell(n.JobNews)
+		case <-beat.C:
+			ok = f.write([]byte(":\n\n"))
+		case <-f.r.Context().Done():
+			return
+		case <-conn.stops:
+			return
+		}
+	}
+}
+
+// tell writes news, and reports whether the caller wants more.
+func (f *jobFollower) tell(n core.JobNews) bool {
+	if n.Job != nil {
+		return f.flushCut() && f.write(appendFrame(nil, "", stateFrame, tellable(*n.Job)))
+	}
+	if n.Offset != f.at+int64(len(f.cut)) { // another attempt
+		if !f.flushCut() {
+			return false
+		}
+		f.at = n.Offset
+	}
+	text := append(f.cut, n.Chunk...)
+	for len(text) > 0 {
+		whole := wholeText(text[:min(len(text), chunkSize)])
+		if whole == 0 {
+			break
+		}
+		if !f.write(f.chunk(text[:whole])) {
+			return false
+		}
+		text = text[whole:]
+	}
+	f.cut = bytes.Clone(text)
+	return true
+}
+
+// flushCut gives up on the rest of a character.
+func (f *jobFollower) flushCut() bool {
+	text := f.cut
+	f.cut = nil
+	return len(text) == 0 || f.write(f.chunk(text))
+}
+
+func (f *jobFollower) chunk(text []byte) []byte {
+	frame := appendFrame(nil, "", chunkFrame, jobChunk{f.at, string(text)})
+	f.at += int64(len(text))
+	return frame
+}
+
+// write reports whether the caller takes it, and may.
+func (f *jobFollower) write(frames []byte) bool {
+	if f.current.Load().guard.check(f.r) != nil {
+		return false
+	}
+	_, err := f.w.Write(frames)
+	return err == nil && http.NewResponseController(f.w).Flush() == nil
+}
+
+// wholeText is how much of text there is without a character that has only
+// begun: a chunk may end anywhere, and JSON has no word for half of one.
+func wholeText(text []byte) int {
+	for i := len(text) - 1; i >= max(0, len(text)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(text[i]) {
+			if utf8.FullRune(text[i:]) {
+				break
+			}
+			return i
+		}
+	}
+	return len(text)
+}

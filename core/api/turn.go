@@ -1,0 +1,82 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// ErrBusy is what [Deps.Acquire] returns if as many callers wait as may.
+var ErrBusy = errors.New("as many callers wait as may")
+
+// busySeconds is long for a Retry-After, since a queue that is full doesn't
+// empty soon.
+const busySeconds = 10
+
+// A Turn is the right to have one request run on the target. The first call
+// of one of its methods gives it back.
+type Turn interface {
+	Done()
+	Failed() // the target couldn't run the model: others go first
+}
+
+// none is the turn of a request that needs none.
+type none struct{}
+
+func (none) Done()   {}
+func (none) Failed() {}
+
+// turn waits until the request may run. Those that the worker model doesn't
+// care about go at once: what the target has somebody else run, and what only
+// unloads a model. Who wants the memory wants it now, not after all that waits
+// for that model; the target lets finish what runs. A request that only loads
+// a model takes its turn, for it drives another out.
+func (s *service) turn(r *http.Request, name string, body []byte) (Turn, error) {
+	if s.deps.Acquire == nil || inCloud(name) || unloads(r.URL.Path, body) {
+		return none{}, nil
+	}
+	if model, ok := installed(s.inventory.Snapshot(), core.Meanings(name)); ok {
+		if isRemote(model) {
+			return none{}, nil
+		}
+		name = model.Name
+	}
+	caller, _ := s.guard.caller(r.Header)
+	return s.deps.Acquire(r.Context(), name, caller)
+}
+
+// isRemote reports whether the target passes requests for m on to another.
+func isRemote(m core.Model) bool {
+	return bytes.Contains(m.Raw, []byte(`"remote_host"`)) && gjson.GetBytes(m.Raw, "remote_host").Str != ""
+}
+
+// unloads reports whether a request only unloads its model, as Ollama reads
+// one (server/routes.go and api/types.go of 0.17.4).
+func unloads(path string, body []byte) bool {
+	if path != "/api/generate" && path != "/api/chat" || !bytes.Contains(body, []byte(`"keep_alive"`)) {
+		return false
+	}
+	var req struct {
+		Prompt    string
+		Messages  []json.RawMessage
+		KeepAlive any `json:"keep_alive"`
+	}
+	if json.Unmarshal(body, &req) != nil || path == "/api/generate" && req.Prompt != "" || path == "/api/chat" && len(req.Messages) > 0 {
+		return false
+	}
+	switch keep := req.KeepAlive.(type) {
+	case float64:
+		return keep >= 0 && keep < time.Nanosecond.Seconds()
+	case string:
+		d, err := time.ParseDuration(keep)
+		return err == nil && d == 0
+	default:
+		return false
+	}
+}

@@ -1,0 +1,80 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// Work is one request to the target on behalf of a job.
+type Work struct {
+	Path        string // of the target's route
+	ContentType string
+	Body        []byte
+}
+
+// A Sink takes what the target answers to [Work]: Begin once, then the bytes
+// as they come. An error of Write ends that.
+type Sink interface {
+	Begin(status int, contentType string)
+	Write(chunk []byte) (int, error)
+}
+
+// Do attempts work once, watched over as a caller's request is, and returns
+// when its answer is whole. A target that can't be reached, or breaks off, is
+// a [*core.Fault] or [core.ErrUnavailable]; other errors are of ctx and of
+// sink. The caller has a turn for it.
+func (s *Server) Do(ctx context.Context, work Work, sink Sink) error {
+	return s.current.Load().do(ctx, work, sink)
+}
+
+func (s *service) do(ctx context.Context, work Work, sink Sink) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, work.Path, nil)
+	if err != nil {
+		return err
+	}
+	if work.ContentType != "" {
+		r.Header.Set("Content-Type", work.ContentType)
+	}
+	name, err := modelOf(work.Body, "model")
+	if err != nil {
+		return err
+	}
+	changes := changesResidency(work.Body, name, s.inventory.Snapshot())
+	x, err := s.attempt(r, &payload{budget: s.bodies, data: work.Body})
+	if err != nil {
+		return err
+	}
+	defer x.end()
+	if err := x.check(); err != nil {
+		return err
+	}
+	if changes {
+		s.residencyChanged()
+		defer s.residencyChanged()
+	}
+	sink.Begin(x.resp.StatusCode, x.resp.Header.Get("Content-Type"))
+	return x.pour(sink)
+}
+
+// pour writes the answer to sink as it comes.
+func (x *exchange) pour(sink io.Writer) error {
+	buf := buffers.Get().(*[copyBuffer]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := x.resp.Body.Read(buf[:])
+		x.vigil.heard()
+		if n > 0 {
+			if _, err := sink.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return unreachable(err)
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/jobs"
+)
+
+func TestExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, nil)
+		r.turns.take()
+		soon, late := time.Now().Add(10*time.Minute), time.Now().Add(time.Hour)
+		for range 10 {
+			r.submit("a")
+		}
+		deep := r.submit("a", func(q *core.JobRequest) { q.ExpiresAt = &soon })
+		head := r.submit("b", func(q *core.JobRequest) { q.ExpiresAt = &soon })
+		runs := r.submit("c", func(q *core.JobRequest) { q.ExpiresAt = &late })
+		after(9 * time.Minute)
+		r.expect(deep, core.JobQueued)
+		after(time.Minute + 6*time.Second)
+		for _, id := range []string{deep, head} {
+			if job := r.expect(id, core.JobFailed); !strings.Contains(job.Error, "expired") {
+				t.Errorf("%q", job.Error)
+			}
+		}
+		r.turns.give()
+		after(time.Minute)
+		r.expect(runs, core.JobDone)
+	})
+}
+
+func TestCancel(t *testing.T) {
+	slow := func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+		if err := wait(ctx, time.Minute); err != nil {
+			return err
+		}
+		sink.Begin(200, "")
+		for {
+			if err := wait(ctx, time.Second); err != nil {
+				return &core.Fault{Reason: core.ReasonReset, Detail: err.Error()}
+			}
+			_, _ = sink.Write([]byte("x"))
+		}
+	}
+	for name, c := range map[string]struct {
+		after time.Duration
+		state core.JobState
+		life  string
+	}{
+		"queued":  {0, core.JobQueued, "queued cancelled"},
+		"loading": {30 * time.Second, core.JobLoading, "queued loading cancelled"},
+		"working": {90 * time.Second, core.JobWorking, "queued loading working cancelled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := open(t, nil)
+				r.answers(slow)
+				if c.after == 0 {
+					r.turns.take()
+				}
+				id := r.submit("a")
+				after(c.after)
+				r.expect(id, c.state)
+				began := time.Now()
+				job, err := r.Cancel(t.Context(), id)
+				if err != nil || job.State != core.JobCancelled || time.Since(began) > 0 {
+					t.Errorf("Cancel: %s after %s, %v", job.State, time.Since(began), err)
+				}
+				synctest.Wait()
+				if r.running != 0 || len(r.turns.waiting) != 0 {
+					t.Error("the target still works on it, or it waits for a turn")
+				}
+				if got := r.life(id); got != c.life {
+					t.Errorf("told: %s", got)
+				}
+				if _, err := r.Cancel(t.Context(), id); !errors.Is(err, core.ErrJobConflict) {
+					t.Errorf("a second Cancel: %v", err)
+				}
+				r.answers(says(200, "{}"))
+				if c.after == 0 {
+					r.turns.give()
+				}
+				if job, err := r.Retry(t.Context(), id); err != nil || job.State != core.JobQueued {
+					t.Errorf("Retry: %+v, %v", job, err)
+				}
+				after(2 * time.Second)
+				r.expect(id, core.JobDone)
+			})
+		})
+	}
+}
+
+func TestStopPutsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, nil)
+		r.answers(func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+			sink.Begin(200, "")
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		ids := []string{r.submit("a"), r.submit("a"), r.submit("b")}
+		after(time.Minute)
+		r.expect(ids[0], core.JobWorking)
+		began := time.Now()
+		r.stop()
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+		for i, id := range ids {
+			if job := r.expect(id, core.JobQueued); job.Attempt != 0 || len(job.Attempts) != max(0, 1-i) || job.NotBefore != nil {
+				t.Errorf("it is %+v", job)
+			}
+		}
+		r.answers(says(200, "{}"))
+		r.again()
+		after(4 * time.Second)
+		for _, id := range ids {
+			r.expect(id, core.JobDone)
+		}
+	})
+}
+
+func TestKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, nil)
+		r.answers(func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		id := r.submit("a")
+		after(time.Minute)
+		r.kill()
+		r.expect(id, core.JobLoading)
+		r.answers(says(200, "{}"))
+		r.again()
+		after(2 * time.Second)
+		if job := r.expect(id, core.JobDone); job.Attempt != 1 || len(job.Attempts) != 2 {
+			t.Errorf("it is %+v", job)
+		}
+	})
+}
+
+// doubtful claims a job, and once says that it didn't.
+type doubtful struct {
+	*memory
+	once sync.Once
+}
+
+func (d *doubtful) Claim(ctx context.Context, id, node string, now time.Time) (job core.Job, payload []byte, err error) {
+	job, payload, err = d.memory.Claim(ctx, id, node, now)
+	d.once.Do(func() { err = errors.New("the disk hangs") })
+	return job, payload, err
+}
+
+func TestADoubtfulClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, func(r *room, _ *jobs.Options) { r.deps.Store = &doubtful{memory: r.store} })
+		id := r.submit("a")
+		after(5 * time.Second)
+		if job := r.expect(id, core.JobDone); job.Attempt != 1 {
+			t.Errorf("it is %+v", job)
+		}
+	})
+}
+
+// TestALostJob is another foreman's by now: the target's work on it is over.
+func TestALostJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, func(r *room, _ *jobs.Options) {
+			r.store.breaks(func(method string) error {
+				if method == "Working" {
+					return core.ErrJobConflict
+				}
+				return nil
+			})
+		})
+		r.answers(counts(100))
+		id := r.submit("a")
+		after(2 * time.Second)
+		if r.running != 0 || strings.Contains(r.life(id), "failed") {
+			t.Errorf("%d run; told: %s", r.running, r.life(id))
+		}
+	})
+}
+
+// TestTheStoreFails, with each of its methods, for a while.
+func TestTheStoreFails(t *testing.T) {
+	for _, method := range []string{"Recover", "Expired", "Cancelled", "Heads", "Claim", "Working", "Finish", "PutBack", "Get", "Counts", "Forget"} {
+		t.Run(method, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				r := open(t, func(r *room, _ *jobs.Options) {
+					r.store.breaks(func(m string) error {
+						if m != method {
+							return nil
+						}
+						calls++
+						return errors.New("disk full")
+					})
+				})
+				r.answers(says(500, ""))
+				id := r.submit("a")
+				after(1500 * time.Millisecond)
+				r.answers(says(200, "{}"))
+				after(2 * time.Minute)
+				if calls == 0 || calls > 500 {
+					t.Errorf("%d calls in two minutes", calls)
+				}
+				r.store.breaks(nil)
+				after(2 * time.Minute)
+				r.expect(id, core.JobDone)
+				if logged := r.log.String(); !strings.Contains(logged, "disk full") || strings.Count(logged, "\n") > 30 {
+					t.Errorf("the log is\n%s", logged)
+				}
+			})
+		})
+	}
+}
+
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, nil)
+		id := r.submit("a")
+		after(23 * time.Hour)
+		r.expect(id, core.JobDone)
+		after(2 * time.Hour)
+		if _, err := r.Get(t.Context(), id); !errors.Is(err, core.ErrNoJob) {
+			t.Errorf("after its time: %v", err)
+		}
+	})
+}

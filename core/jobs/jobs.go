@@ -1,0 +1,196 @@
+// Package jobs owns the durable jobs: it takes them in, gives each to the
+// target when its turn comes, and keeps what comes of it.
+//
+//	Submit ──► store ──► head ──► turn ──► claimed ──► target ──► finished
+//	             ▲  heads of each model;     │ put back: away, or an
+//	             │  the others stay there    │ error with attempts left
+//	             └───────────────────────────┘
+//
+// The goroutine of [Jobs.Run] owns which jobs are heads. It does no I/O: the
+// store is read beside it, and each head has a worker that waits for the turn,
+// claims the job, has it done, and says when it is over.
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// ErrMissing is what an error of Deps.Find wraps, if the model isn't
+// installed.
+var ErrMissing = errors.New("the model isn't installed")
+
+// Deps are what the service works with. The functions may be called by
+// several goroutines at a time.
+type Deps struct {
+	Store Store
+	Node  string // this foreman, among those that share the store; the same after a restart
+
+	// Acquire waits for a job's turn. It returns soon after ctx ends.
+	Acquire func(ctx context.Context, ticket Ticket) (Turn, error)
+
+	// Do has work done by the target, in one attempt, and writes the answer to
+	// sink as it comes. Its error says that the target couldn't be reached, if
+	// sink hasn't begun, and that it broke off otherwise. Do returns soon after
+	// ctx ends, and after an error of sink.
+	Do func(ctx context.Context, work Work, sink Sink) error
+
+	// Find looks a model up that the snapshot lacks, and returns nil if it may
+	// be asked for. An error that isn't an ErrMissing says that nobody can
+	// tell. The text of either is for the user.
+	Find func(ctx context.Context, model string) error
+
+	// Target is what is believed of the target, and a channel that closes when
+	// that changes.
+	Target func() (*core.Snapshot, <-chan struct{})
+
+	// Tell gets an event, without an ID, for each state that a job comes to.
+	// It doesn't block.
+	Tell func(event core.Event)
+
+	// Callback brings an event to a job's webhook. After an error it is sent
+	// again, unless that is a core.ErrUndeliverable. nil: there are no webhooks.
+	Callback func(ctx context.Context, url string, event core.Event) error
+}
+
+// A Ticket is a job that waits for its turn.
+type Ticket struct {
+	ID       string
+	Model    core.ModelName
+	Name     string // of the model, as the caller wrote it
+	Caller   string // of the job
+	Priority core.Priority
+	Arrived  time.Time
+}
+
+// A Turn is a job's right to run. Only the first call of the two counts.
+type Turn interface {
+	Done()
+	Failed() // Done, and the target had an error
+}
+
+// Work is a request to the target.
+type Work struct {
+	Path        string
+	ContentType string
+	Body        []byte
+}
+
+// A Sink takes the target's answer.
+type Sink interface {
+	Begin(status int, contentType string)
+	Write(chunk []byte) (int, error) // keeps nothing of chunk
+}
+
+// Options are settings that may change.
+type Options struct {
+	Parallel    int           // turns that one model has at a time
+	MaxAttempts int           // of a job, with an error of the target
+	MaxAge      time.Duration // how long a job waits for a target that is away
+	TTL         time.Duration // how long a job that has ended is kept
+	MaxQueued   int           // jobs that wait; other nodes' count a minute late
+}
+
+// Jobs is the service.
+type Jobs struct {
+	deps   Deps
+	log    *slog.Logger
+	opts   atomic.Pointer[Options] // written by New and Set
+	wake   chan struct{}           // of capacity 1: what waits may be another
+	queued atomic.Int64            // jobs that wait, counted anew now and then
+	heads  atomic.Pointer[heads]   // written by Run
+	topics topics
+	hooks  *hooks // nil if there are no webhooks
+
+	mu       sync.Mutex
+	unspoken map[string]bool // jobs that wait, of which that has yet to be told
+}
+
+// New returns a service that takes jobs at once, and runs them in Run.
+func New(deps Deps, opts Options, log *slog.Logger) *Jobs {
+	j := &Jobs{
+		deps: deps, log: log, wake: make(chan struct{}, 1),
+		topics: topics{byID: map[string]*topic{}}, unspoken: map[string]bool{},
+	}
+	if deps.Callback != nil {
+		j.hooks = newHooks(j)
+	}
+	j.heads.Store(newHeads(1))
+	j.Set(opts)
+	return j
+}
+
+// Set changes the options. What runs goes on.
+func (j *Jobs) Set(opts Options) {
+	j.opts.Store(&opts)
+	signal(j.wake)
+}
+
+// Submit keeps a job; it would survive a crash from then on. known says that
+// the job is there already, under the same idempotency key. Errors are
+// [core.ErrJobsFull], [core.ErrNoWebhooks], [core.ErrJobConflict] for a key that
+// comes with another request, and the store's.
+func (j *Jobs) Submit(ctx context.Context, r core.JobRequest) (job core.Job, known bool, err error) {
+	if r.Webhook != "" && j.hooks == nil {
+		return core.Job{}, false, core.ErrNoWebhooks
+	}
+	if j.queued.Load() >= int64(j.opts.Load().MaxQueued) {
+		return core.Job{}, false, core.ErrJobsFull
+	}
+	id := ulid.Make()
+	job = core.Job{
+		ID: id.String(), State: core.JobQueued, Model: r.Model, Path: r.Path, Priority: r.Priority, Caller: r.Caller,
+		CreatedAt: ulid.Time(id.Time()).UTC(), ExpiresAt: r.ExpiresAt, Attempts: []core.Attempt{},
+		Webhook: r.Webhook, IdempotencyKey: r.IdempotencyKey,
+	}
+	defer j.spoken(j.hold(job.ID), job)
+	if job, known, err = j.deps.Store.Insert(ctx, job, r.Body); err != nil {
+		return core.Job{}, false, fmt.Errorf("keep the job: %w", err)
+	}
+	if !known {
+		j.queued.Add(1)
+		j.tell(job)
+	}
+	return j.placed(ctx, job), known, nil
+}
+
+// hold keeps Run from a job of which is yet to be told that it waits: an event
+// about its turn mustn't overtake that one.
+func (j *Jobs) hold(id string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unspoken[id] = true
+	return id
+}
+
+// spoken ends a hold, and wakes Run if there may be too few heads like job.
+func (j *Jobs) spoken(id string, job core.Job) {
+	j.mu.Lock()
+	delete(j.unspoken, id)
+	j.mu.Unlock()
+	if !j.heads.Load().suffice(job) {
+		signal(j.wake)
+	}
+}
+
+func (j *Jobs) held(id string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.unspoken[id]
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is known already
+	}
+}

@@ -1,0 +1,42 @@
+package jobs
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// stays is how long a model is to stay in memory after a request, while more
+// of them wait.
+const stays = "10m"
+
+// pinned is a request to path that has the target keep its model in memory.
+// One that says itself how long is left as it is, and so is one to a path that
+// knows no such thing.
+func pinned(path string, body []byte) []byte {
+	if !strings.HasPrefix(path, "/api/") || !json.Valid(body) {
+		return body
+	}
+	object := gjson.ParseBytes(body)
+	if !object.IsObject() {
+		return body
+	}
+	says, empty := false, true
+	object.ForEach(func(key, _ gjson.Result) bool {
+		empty = false
+		says = strings.EqualFold(key.String(), "keep_alive") // as the target reads it
+		return !says
+	})
+	if says {
+		return body
+	}
+	field := `"keep_alive":"` + stays + `"`
+	if !empty {
+		field += ","
+	}
+	brace := bytes.IndexByte(body, '{') + 1
+	out := make([]byte, 0, len(body)+len(field))
+	return append(append(append(out, body[:brace]...), field...), body[brace:]...)
+}

@@ -1,0 +1,333 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+const (
+	// lookAhead is how many heads there are beyond those that may run at once:
+	// when a job ends the next is there, so that a model with work never looks
+	// as if it had none while the store is read.
+	lookAhead = 2
+	// refreshEvery bounds how late it is seen what nobody says.
+	refreshEvery = 5 * time.Second
+	expiredLimit = 100 // at a time
+	houseEvery   = time.Minute
+)
+
+// Run does the jobs until ctx ends. Those that run then are put back, as soon
+// as the target lets go of them.
+func (j *Jobs) Run(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	if !j.recover(ctx) {
+		return nil
+	}
+	beside.Go(func() { j.housekeep(ctx) })
+	if j.hooks != nil {
+		beside.Go(func() { j.hooks.run(ctx) })
+	}
+	l := newLoop(j)
+	defer l.alarm.Stop()
+	for {
+		l.refresh(ctx)
+		select {
+		case <-j.wake:
+			l.dirty = true
+		case <-j.deps.Store.Changed():
+			l.dirty = true
+			j.topics.allChanged()
+		case <-l.superseded:
+			l.look()
+		case <-l.alarm.C:
+			l.dirty = true
+		case <-l.claims:
+			l.dirty, l.problem = true, ""
+		case view := <-l.views:
+			l.adopt(ctx, view)
+		case over := <-l.ends:
+			l.settled(over)
+		case <-ctx.Done():
+			l.stop()
+			return nil
+		}
+	}
+}
+
+// recover makes the jobs wait again that ran when foreman was killed. It
+// reports false if ctx ended first.
+func (j *Jobs) recover(ctx context.Context) bool {
+	again := backoff.NewExponentialBackOff()
+	again.InitialInterval, again.MaxInterval = leastPause, mostPause
+	for {
+		n, err := j.deps.Store.Recover(ctx, j.deps.Node, time.Now())
+		if err == nil {
+			if n > 0 {
+				j.log.Info("jobs that ran when foreman ended begin anew", "jobs", n)
+			}
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		j.log.Error("the job store can't be read: no job runs until it can", "error", err)
+		select {
+		case <-time.After(again.NextBackOff()):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// loop is the state of one Run.
+type loop struct {
+	*Jobs
+	breaker  breaker
+	stopping chan struct{} // closed when Run is to end
+
+	workers map[string]*worker // by job
+	claims  chan string        // jobs that have become this node's
+	ends    chan end           // from each worker, once
+
+	dirty   bool            // what is known of the store may be wrong
+	reading bool            // a look at the store is under way
+	over    map[string]bool // jobs whose worker ended since that look began
+	views   chan view       // from the one look
+	rest    time.Time       // no look before
+	problem string          // what kept jobs from running since the last claim
+	alarm   *time.Timer
+
+	snapshot   *core.Snapshot
+	superseded <-chan struct{}
+}
+
+func newLoop(j *Jobs) *loop {
+	l := &loop{
+		Jobs: j, stopping: make(chan struct{}), workers: map[string]*worker{},
+		claims: make(chan string), ends: make(chan end), views: make(chan view),
+		dirty: true, alarm: time.NewTimer(refreshEvery),
+	}
+	l.snapshot, l.superseded = j.deps.Target()
+	return l
+}
+
+// ready reports whether jobs may go to the target; if not, and nobody looks,
+// they may try at a time, which is zero if they mustn't.
+func (l *loop) ready() (ok bool, at time.Time) {
+	select {
+	case <-l.stopping:
+		return false, time.Time{}
+	default:
+	}
+	snapshot, _ := l.deps.Target()
+	if snapshot.Status != core.Healthy {
+		return false, time.Time{}
+	}
+	return l.breaker.allows(snapshot)
+}
+
+// look takes over what is believed of the target.
+func (l *loop) look() {
+	l.snapshot, l.superseded = l.deps.Target()
+	for _, w := range l.workers {
+		if !w.unlisted.Load() && !installed(l.snapshot, w.job.Model) {
+			w.leave() // the next one to bring it looks more closely
+		}
+	}
+	l.dirty = true
+}
+
+// adopt makes the heads of view the ones that wait for a turn.
+func (l *loop) adopt(ctx context.Context, v view) {
+	l.reading = false
+	over := l.over
+	l.over = nil
+	if v.err != nil {
+		l.trouble(v.err)
+		return
+	}
+	for _, id := range v.cancelled {
+		if w := l.workers[id]; w != nil {
+			w.cancel(errCancelled)
+		}
+	}
+	retry := l.line(ctx, v, over)
+	next := time.Now().Add(refreshEvery)
+	for _, at := range []time.Time{v.next, retry, l.rest} {
+		if at.After(time.Now()) && at.Before(next) {
+			next = at
+		}
+	}
+	l.alarm.Reset(time.Until(next))
+}
+
+// line has the heads of v wait for a turn, and no others, but for those whose
+// worker ended while they were read. If none may go to the target yet it
+// returns when they may try, as ready does.
+func (l *loop) line(ctx context.Context, v view, over map[string]bool) (retry time.Time) {
+	ready, retry := l.ready()
+	now := newHeads(v.limit)
+	for _, job := range v.heads {
+		if over[job.ID] || l.held(job.ID) {
+			continue
+		}
+		now.add(job)
+		if ready && l.workers[job.ID] == nil {
+			l.start(ctx, job)
+		}
+	}
+	for id, w := range l.workers {
+		if !ready || !now.has(w.model, id) {
+			w.leave()
+		}
+	}
+	l.heads.Store(now)
+	return retry
+}
+
+// trouble holds the loop back from a store or a scheduler that doesn't work.
+func (l *loop) trouble(err error) {
+	if err.Error() != l.problem && !errors.Is(err, context.Canceled) { // else foreman stops
+		l.problem = err.Error()
+		l.log.Error("jobs can't run: it is tried again", "error", err)
+	}
+	l.rest = time.Now().Add(leastPause)
+	l.dirty = true
+	l.alarm.Reset(leastPause)
+}
+
+// start gives a head its worker, whose context doesn't end with Run's: stop
+// ends it, with the cause.
+func (l *loop) start(ctx context.Context, job core.Job) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	queue, leave := context.WithCancel(ctx)
+	w := &worker{job: job, model: core.NameOf(job.Model), leave: leave, cancel: cancel}
+	l.workers[job.ID] = w
+	go func() {
+		defer cancel(nil)
+		l.ends <- l.work(ctx, queue, w)
+	}()
+}
+
+// settled forgets a worker that has ended.
+func (l *loop) settled(over end) {
+	delete(l.workers, over.id)
+	if l.reading {
+		l.over[over.id] = true
+	}
+	l.dirty = true
+	if over.err != nil {
+		l.trouble(over.err)
+	}
+}
+
+// stop ends the workers, and waits for them.
+func (l *loop) stop() {
+	close(l.stopping)
+	for _, w := range l.workers {
+		w.cancel(errStopped)
+	}
+	for len(l.workers) > 0 || l.reading {
+		select {
+		case over := <-l.ends:
+			delete(l.workers, over.id)
+		case <-l.claims:
+		case <-l.views:
+			l.reading = false
+		}
+	}
+}
+
+// A view is what the store said.
+type view struct {
+	limit     int
+	heads     []core.Job
+	next      time.Time // when the next job will be due; zero if none will
+	cancelled []string
+	err       error
+}
+
+// refresh looks at the store, if there is a reason and no look is under way.
+func (l *loop) refresh(ctx context.Context) {
+	if !l.dirty || l.reading || time.Now().Before(l.rest) {
+		return
+	}
+	l.dirty, l.reading = false, true
+	l.over = map[string]bool{}
+	opts, snapshot := l.opts.Load(), l.snapshot
+	go func() {
+		v, err := l.read(ctx, opts, snapshot)
+		v.err = err
+		l.views <- v
+	}()
+}
+
+// read does what is due to jobs that nobody claims, and reads the rest.
+func (l *loop) read(ctx context.Context, opts *Options, snapshot *core.Snapshot) (view, error) {
+	v := view{limit: opts.Parallel + lookAhead}
+	now := time.Now()
+	expired, err := l.deps.Store.Expired(ctx, now, expiredLimit)
+	if err != nil {
+		return v, fmt.Errorf("look for expired jobs: %w", err)
+	}
+	for _, job := range expired {
+		l.fail(ctx, job.ID, "the job expired before its turn came")
+	}
+	if v.cancelled, err = l.deps.Store.Cancelled(ctx, l.deps.Node); err != nil {
+		return v, fmt.Errorf("look for cancelled jobs: %w", err)
+	}
+	if v.heads, v.next, err = l.deps.Store.Heads(ctx, now, v.limit); err != nil {
+		return v, fmt.Errorf("look for jobs that are due: %w", err)
+	}
+	if snapshot.Status == core.Degraded {
+		l.outwait(ctx, opts, snapshot, v.heads)
+	}
+	return v, nil
+}
+
+// outwait fails those of the jobs that have waited too long for a target that
+// is away.
+func (l *loop) outwait(ctx context.Context, opts *Options, snapshot *core.Snapshot, waiting []core.Job) {
+	problem := "nobody knows why"
+	if fault := snapshot.LastPoll.Fault; fault != nil {
+		problem = fault.Detail
+	}
+	for _, job := range waiting {
+		since := job.CreatedAt
+		if snapshot.InventoryAt.After(since) {
+			since = snapshot.InventoryAt
+		}
+		if time.Since(since) >= opts.MaxAge {
+			l.fail(ctx, job.ID, outwaited(opts, problem))
+		}
+	}
+}
+
+// housekeep counts the jobs that wait, and forgets those that ended long ago.
+func (j *Jobs) housekeep(ctx context.Context) {
+	tick := time.NewTicker(houseEvery)
+	defer tick.Stop()
+	for {
+		counts, err := j.deps.Store.Counts(ctx)
+		if err == nil {
+			j.queued.Store(int64(counts[core.JobQueued]))
+			_, err = j.deps.Store.Forget(ctx, time.Now().Add(-j.opts.Load().TTL))
+		}
+		if err != nil && ctx.Err() == nil {
+			j.log.Warn("jobs that ended long ago can't be removed", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package jobs
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// Why an attempt ended that neither the target nor the plugin ended.
+const (
+	reasonCancelled core.Reason = "cancelled"
+	reasonStopped   core.Reason = "stopped" // foreman was
+	reasonMissing   core.Reason = "missing" // the model is
+)
+
+const (
+	patientTries = 3   // at an away target, a second apart: it may be back
+	keptAttempts = 100 // of core.Job.Attempts
+	maxReason    = 500 // bytes of the target's words
+)
+
+// An outcome is how an attempt went, as far as the target told.
+type outcome struct {
+	err    error          // of Do
+	answer core.JobResult // Status is 0 if the target never began
+	full   bool           // the answer is too large
+	missed error          // of Deps.Find, after a 404
+	found  bool           // by Deps.Find, after a 404
+	began  time.Time      // the attempt
+	now    time.Time      // its end
+}
+
+// A verdict is what becomes of the job.
+type verdict struct {
+	attempt   core.Attempt
+	state     core.JobState // queued: it is put back
+	reason    string        // of a failed job
+	notBefore time.Time     // of a queued one
+	result    *core.JobResult
+	away      bool // the target is
+	faulty    bool // the target had an error
+}
+
+// judge applies the rules: an unreachable target doesn't count, for as long as
+// max_age; an error of the target counts, up to max_attempts; what the target
+// refuses fails at once.
+func judge(job core.Job, opts *Options, o outcome) verdict {
+	switch status := o.answer.Status; {
+	case status == 0 && core.FaultOf(o.err).Reason == core.ReasonRedirect:
+		return o.again(job, opts, core.ReasonRedirect, o.err.Error(), nil) // it is there, in a way
+	case status == 0:
+		return judgeAway(job, opts, o)
+	case o.full:
+		return o.failed(core.ReasonTooLarge, errTooLarge.Error(), nil)
+	case o.err != nil:
+		fault := core.FaultOf(o.err)
+		return o.again(job, opts, fault.Reason, "the target broke off: "+fault.Detail, nil)
+	case status/100 == 2:
+		if said := brokenOff(o.answer.Body); said != "" {
+			return o.again(job, opts, core.ReasonTruncated, "the target broke off: "+said, &o.answer)
+		}
+		return verdict{attempt: o.attempt("", "", true), state: core.JobDone, result: &o.answer}
+	case status == http.StatusNotFound && errors.Is(o.missed, ErrMissing):
+		return o.failed(reasonMissing, o.missed.Error(), &o.answer)
+	case status == http.StatusNotFound && o.missed != nil:
+		return judgeAway(job, opts, o)
+	case status >= 500, status == http.StatusTooManyRequests, o.found:
+		return o.again(job, opts, core.StatusReason(status), o.refusal(), &o.answer)
+	default:
+		return o.failed(core.StatusReason(status), o.refusal(), &o.answer)
+	}
+}
+
+func judgeAway(job core.Job, opts *Options, o outcome) verdict {
+	fault := core.FaultOf(cmp.Or(o.err, o.missed))
+	v := verdict{attempt: o.attempt(fault.Reason, fault.Detail, false), state: core.JobQueued, away: o.missed == nil}
+	since, tries := awaySince(job, o.began)
+	if o.now.Sub(since) >= opts.MaxAge {
+		v.state, v.reason = core.JobFailed, outwaited(opts, fault.Detail)
+		return v
+	}
+	v.notBefore = o.now.Add(pause(max(0, tries-patientTries)))
+	return v
+}
+
+func outwaited(opts *Options, problem string) string {
+	return fmt.Sprintf("the target has been away for %s: %s", opts.MaxAge, problem)
+}
+
+// awaySince is when the attempts at an away target began that job ends with,
+// if another began now, and how many they were before that. Beyond those that
+// are kept, all of its life counts.
+func awaySince(job core.Job, now time.Time) (since time.Time, tries int) {
+	since = now
+	for i := len(job.Attempts) - 1; i >= 0 && !job.Attempts[i].Counts; i-- {
+		if job.Attempts[i].Reason != reasonStopped {
+			since = job.Attempts[i].At
+			tries++
+		}
+	}
+	if len(job.Attempts) >= keptAttempts && tries > 0 {
+		since = job.CreatedAt
+	}
+	return since, tries
+}
+
+// again puts the job back, unless that was its last attempt.
+func (o outcome) again(job core.Job, opts *Options, reason core.Reason, sentence string, result *core.JobResult) verdict {
+	if job.Attempt >= opts.MaxAttempts {
+		v := o.failed(reason, sentence, result)
+		v.faulty = true
+		return v
+	}
+	return verdict{
+		attempt: o.attempt(reason, sentence, true), state: core.JobQueued, faulty: true,
+		notBefore: o.now.Add(pause(job.Attempt - 1)),
+	}
+}
+
+func (o outcome) failed(reason core.Reason, sentence string, result *core.JobResult) verdict {
+	return verdict{attempt: o.attempt(reason, sentence, true), state: core.JobFailed, reason: sentence, result: result}
+}
+
+func (o outcome) attempt(reason core.Reason, problem string, counts bool) core.Attempt {
+	return core.Attempt{At: o.began.UTC(), EndedAt: o.now.UTC(), Reason: reason, Error: problem, Counts: counts}
+}
+
+// refusal is the target's answer as one line.
+func (o outcome) refusal() string {
+	sentence := fmt.Sprintf("the target answered %d", o.answer.Status)
+	if said := errorIn(o.answer.Body); said != "" {
+		sentence += ": " + said
+	}
+	return sentence
+}
+
+// pause is a second, doubled n times, up to a minute, and up to half of that
+// less, so that jobs that failed together don't return together.
+func pause(n int) time.Duration {
+	most := min(leastPause<<min(n, 10), mostPause)
+	return most - rand.N(most/2)
+}
+
+// brokenOff is the error that ends a stream whose status was 200 already: an
+// object with an error as its last line, in Ollama's way or as an SSE event.
+func brokenOff(body []byte) string {
+	body = bytes.TrimRight(body, "\r\n ")
+	last := body[bytes.LastIndexByte(body, '\n')+1:]
+	return errorIn(bytes.TrimPrefix(last, []byte("data: ")))
+}
+
+// errorIn is the message of {"error": "…"} or {"error": {"message": "…"}}, as
+// one line, or "".
+func errorIn(body []byte) string {
+	if !gjson.ValidBytes(body) {
+		return ""
+	}
+	found := gjson.GetBytes(body, "error")
+	if found.IsObject() {
+		found = found.Get("message")
+	}
+	said := strings.Join(strings.Fields(found.String()), " ")
+	return strings.ToValidUTF8(said[:min(len(said), maxReason)], "")
+}

@@ -1,0 +1,252 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+const (
+	// storeTimeout bounds a write that mustn't be cut off with its job.
+	storeTimeout = 10 * time.Second
+	// stopTimeout is the same while foreman stops.
+	stopTimeout = 800 * time.Millisecond
+)
+
+// Causes of the end of a job's context.
+var (
+	errCancelled = errors.New("cancelled")
+	errStopped   = errors.New("foreman stopped")
+	errLost      = errors.New("another foreman has taken the job")
+)
+
+// A worker brings one head through its turn.
+type worker struct {
+	job    core.Job
+	model  core.ModelName
+	leave  context.CancelFunc // the queue, if it still waits
+	cancel func(cause error)  // whatever it does
+
+	unlisted atomic.Bool // the target may have the model though the snapshot lacks it
+}
+
+// end is a worker's last message.
+type end struct {
+	id  string
+	err error // the store or the scheduler doesn't work
+}
+
+// work waits for the job's turn and has it done. ctx ends with a cause, which
+// queue inherits; queue alone ends when the job is to leave the queue.
+func (l *loop) work(ctx, queue context.Context, w *worker) end {
+	over := end{id: w.job.ID}
+	if !l.vet(ctx, queue, w) {
+		return over
+	}
+	turn, err := l.deps.Acquire(queue, Ticket{
+		ID: w.job.ID, Model: w.model, Name: w.job.Model,
+		Caller: w.job.Caller, Priority: w.job.Priority, Arrived: w.job.CreatedAt,
+	})
+	if err != nil {
+		if queue.Err() == nil {
+			over.err = fmt.Errorf("wait for a turn: %w", err)
+		}
+		return over
+	}
+	defer turn.Done()
+	if ready, _ := l.ready(); !ready || queue.Err() != nil {
+		return over
+	}
+	job, payload, err := l.claim(ctx, w.job.ID)
+	if err != nil {
+		if !errors.Is(err, core.ErrJobConflict) {
+			over.err = fmt.Errorf("claim a job: %w", err)
+		}
+		return over
+	}
+	l.claims <- job.ID
+	l.queued.Add(-1)
+	l.tell(job)
+	v := l.attempt(ctx, job, payload, w)
+	if v.away {
+		l.breaker.trip()
+	}
+	if v.faulty {
+		turn.Failed()
+	} else {
+		turn.Done() // what follows needs no target
+	}
+	l.conclude(ctx, job.ID, v)
+	return over
+}
+
+// vet reports whether the job's model may be asked for. If it is missing the
+// job fails.
+func (l *loop) vet(ctx, queue context.Context, w *worker) bool {
+	snapshot, _ := l.deps.Target()
+	if installed(snapshot, w.job.Model) {
+		return true
+	}
+	err := l.deps.Find(queue, w.job.Model)
+	switch {
+	case err == nil:
+		w.unlisted.Store(true)
+		return true
+	case errors.Is(err, ErrMissing):
+		l.fail(ctx, w.job.ID, err.Error())
+	default: // nobody can tell
+		select {
+		case <-time.After(leastPause):
+		case <-queue.Done():
+		}
+	}
+	return false
+}
+
+func installed(snapshot *core.Snapshot, model string) bool {
+	for _, name := range core.Meanings(model) {
+		if _, ok := snapshot.Inventory.Find(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// fail ends a job that waits, unless it doesn't any more.
+func (l *loop) fail(ctx context.Context, id, reason string) {
+	ctx, cancel := writing(ctx)
+	defer cancel()
+	err := l.deps.Store.Fail(ctx, id, reason, time.Now())
+	if err == nil {
+		l.queued.Add(-1)
+		l.log.Info("a job has failed", "job", id, "error", reason)
+		l.tellOf(ctx, id)
+	} else if !errors.Is(err, core.ErrJobConflict) && !errors.Is(err, core.ErrNoJob) {
+		l.log.Warn("a job that should fail can't", "job", id, "reason", reason, "error", err)
+	}
+}
+
+// writing is a context for a write to the store that goes on when ctx ends.
+func writing(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := storeTimeout
+	if errors.Is(context.Cause(ctx), errStopped) {
+		timeout = stopTimeout
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+}
+
+// claim makes the job this node's. If it can't be told whether it is, it is
+// put back.
+func (l *loop) claim(ctx context.Context, id string) (core.Job, []byte, error) {
+	ctx, cancel := writing(ctx)
+	defer cancel()
+	now := time.Now()
+	job, payload, err := l.deps.Store.Claim(ctx, id, l.deps.Node, now)
+	if err != nil && !errors.Is(err, core.ErrJobConflict) {
+		again, cancel := writing(ctx)
+		defer cancel()
+		_ = l.deps.Store.PutBack(again, id, l.deps.Node, core.Attempt{At: now.UTC(), EndedAt: now.UTC(), Reason: reasonStopped}, now)
+	}
+	return job, payload, err
+}
+
+// attempt has the target do the job once.
+func (l *loop) attempt(ctx context.Context, job core.Job, payload []byte, w *worker) verdict {
+	topic := l.topics.follow(job.ID)
+	defer l.topics.leave(job.ID)
+	topic.begin()
+	if l.heads.Load().more(w.model, job.ID) {
+		payload = pinned(job.Path, payload)
+	}
+	o := outcome{began: time.Now()}
+	o.err = l.deps.Do(ctx, Work{Path: job.Path, ContentType: "application/json", Body: payload}, sink{topic, func() { l.working(ctx, job.ID, w) }})
+	o.now = time.Now()
+	o.answer, o.full = topic.answered()
+	if context.Cause(ctx) != nil && (o.err != nil || o.answer.Status == 0) {
+		return interrupted(o, context.Cause(ctx))
+	}
+	if o.answer.Status == http.StatusNotFound && o.err == nil {
+		o.missed = l.deps.Find(ctx, job.Model)
+		o.found = o.missed == nil
+	}
+	if o.err == nil && o.answer.Status == 0 {
+		o.err = errors.New("the target gave no answer")
+	}
+	return judge(job, l.opts.Load(), o)
+}
+
+// working notes that the target has begun to answer.
+func (l *loop) working(ctx context.Context, id string, w *worker) {
+	l.breaker.reset()
+	bounded, cancel := writing(ctx)
+	defer cancel()
+	switch err := l.deps.Store.Working(bounded, id, l.deps.Node); {
+	case err == nil:
+		l.tellOf(bounded, id)
+	case errors.Is(err, core.ErrJobConflict):
+		w.cancel(errLost)
+	default:
+		l.log.Warn("it can't be kept that the target works on a job", "job", id, "error", err)
+	}
+}
+
+// interrupted is for an attempt that foreman cut off.
+func interrupted(o outcome, cause error) verdict {
+	switch {
+	case errors.Is(cause, errCancelled):
+		return verdict{attempt: o.attempt(reasonCancelled, "", false), state: core.JobCancelled}
+	case errors.Is(cause, errStopped):
+		return verdict{attempt: o.attempt(reasonStopped, cause.Error(), false), state: core.JobQueued, notBefore: o.now}
+	default:
+		return verdict{}
+	}
+}
+
+// conclude stores the verdict, however often the store fails, and tells. While
+// foreman stops it tries once: what is then still claimed begins anew at the
+// next start.
+func (l *loop) conclude(ctx context.Context, id string, v verdict) {
+	if v.state == "" {
+		return
+	}
+	again := backoff.NewExponentialBackOff()
+	again.InitialInterval, again.MaxInterval = leastPause, mostPause
+	for {
+		err := l.settle(ctx, id, v)
+		if err == nil || errors.Is(err, core.ErrJobConflict) || errors.Is(err, core.ErrNoJob) {
+			return
+		}
+		l.log.Warn("the end of a job can't be kept: it is tried again", "job", id, "error", err)
+		select {
+		case <-time.After(again.NextBackOff()):
+		case <-l.stopping:
+			return
+		}
+	}
+}
+
+func (l *loop) settle(ctx context.Context, id string, v verdict) error {
+	ctx, cancel := writing(ctx)
+	defer cancel()
+	var err error
+	if v.state == core.JobQueued {
+		if err = l.deps.Store.PutBack(ctx, id, l.deps.Node, v.attempt, v.notBefore); err == nil {
+			l.queued.Add(1)
+		}
+	} else {
+		err = l.deps.Store.Finish(ctx, id, l.deps.Node, v.state, v.reason, &v.attempt, v.result)
+	}
+	if err != nil {
+		return err
+	}
+	l.log.Info("a job's attempt has ended", "job", id, "state", v.state, "error", v.attempt.Error)
+	l.tellOf(ctx, id)
+	return nil
+}
