@@ -42,7 +42,7 @@ func (d *Daemon) reloads(ctx context.Context, again <-chan os.Signal) error {
 func (d *Daemon) reload(ctx context.Context) []config.File {
 	next, err := d.opts.Load()
 	var p *plan
-	if err == nil && next.Blank() && !d.inForce.Blank() {
+	if next.Blank() && !d.inForce.Blank() {
 		err = next.Problem("", errors.New("is empty; put something into it, or restart foreman for the defaults"))
 	}
 	if err == nil {
