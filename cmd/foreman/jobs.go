@@ -66,15 +66,15 @@ func (e *env) refusedFor(ctx context.Context, client *api.Client, id string, err
 	if bad != nil {
 		return e.refused(bad) // perhaps that no jobs are kept at all
 	}
-	if near := alike26(id, page.Jobs); len(near) > 0 {
+	if near := withPart(id, page.Jobs); len(near) > 0 {
 		return e.no(fmt.Errorf("no job %s; did you mean %s?", id, strings.Join(near, " or ")))
 	}
 	return e.no(fmt.Errorf("job %s: %w", id, err))
 }
 
-// alike26 returns the IDs of at most three jobs that have part in it: an ID
-// that was copied lost an end.
-func alike26(part string, jobs []core.Job) []string {
+// withPart returns the IDs of at most three jobs that have part in them: one
+// that was copied may have lost an end.
+func withPart(part string, jobs []core.Job) []string {
 	var near []string
 	for _, job := range jobs {
 		if len(part) >= 4 && strings.Contains(job.ID, part) && len(near) < 3 {

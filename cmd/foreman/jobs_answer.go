@@ -18,7 +18,7 @@ type answer struct {
 func newAnswer(w *waiter) *answer {
 	a := &answer{waiter: w}
 	a.once = onceWriter{to: output{w}, anew: a.another}
-	if w.isTerminal() {
+	if w.screen {
 		a.once.to = &screenWriter{to: output{w}}
 	}
 	if text := textOf[w.job.Path]; text != nil && !w.Raw {

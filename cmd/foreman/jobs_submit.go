@@ -50,7 +50,9 @@ func (c *jobsSubmitCmd) Run(ctx context.Context, e *env) error {
 	switch {
 	case c.Wait:
 		e.say("job %s", id)
-		return c.await(ctx, e, client, []string{id})
+		w := c.waiter(e, client)
+		w.heard = true
+		return w.await(ctx, client, []string{id})
 	case c.Output == "json":
 		return c.printJSON(ctx, e, client, id)
 	default:

@@ -41,40 +41,7 @@ func (c *jobsWaitCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.await(ctx, e, client, jobIDs(c.IDs))
-}
-
-// await prints the answers of jobs, one after the other. After one that has
-// none it goes on, and says no in the end.
-func (f answerFlags) await(ctx context.Context, e *env, client *api.Client, ids []string) error {
-	if f.Timeout > 0 {
-		bounded, cancel := context.WithTimeout(ctx, f.Timeout)
-		defer cancel()
-		ctx = bounded
-	}
-	f.Stream = f.Stream || e.isTerminal()
-	w := &waiter{env: e, answerFlags: f, daemon: client}
-	if e.obeysEscapes(e.stderr) {
-		w.progress.to = e.stderr
-	}
-	var verdict error
-	for _, id := range ids {
-		if len(ids) > 1 {
-			e.say("job %s", id)
-		}
-		err := w.wait(ctx, id)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("%w what becomes of job %s: after %s it is still %s", errCantTell, id, f.Timeout, cmp.Or(w.job.State, "unknown"))
-		case err != nil && !errors.Is(err, errNo):
-			err = e.refusedFor(ctx, client, id, err)
-		}
-		if err != nil && !errors.Is(err, errNo) {
-			return err
-		}
-		verdict = errors.Join(verdict, err)
-	}
-	return verdict
+	return c.waiter(e, client).await(ctx, client, jobIDs(c.IDs))
 }
 
 // jobDaemon is what waiting needs of an [api.Client].
@@ -88,6 +55,8 @@ type waiter struct {
 	*env
 	answerFlags
 	daemon   jobDaemon
+	screen   bool // stdout is one
+	several  bool // jobs are waited for
 	progress progress
 	heard    bool // from the daemon, once
 	away     bool // the daemon is, and that has been told
@@ -95,6 +64,40 @@ type waiter struct {
 	job      core.Job // as it was last told
 	answered int      // bytes of its answer
 	answer   *answer  // nil until it is to be printed
+}
+
+func (f answerFlags) waiter(e *env, client *api.Client) *waiter {
+	w := &waiter{env: e, answerFlags: f, daemon: client, screen: e.isTerminal()}
+	if e.obeysEscapes(e.stderr) {
+		w.progress.to = e.stderr
+	}
+	return w
+}
+
+// await prints the answers of jobs, one after the other. After one that has
+// none it goes on, and says no in the end.
+func (w *waiter) await(ctx context.Context, client *api.Client, ids []string) error {
+	if w.Timeout > 0 {
+		bounded, cancel := context.WithTimeout(ctx, w.Timeout)
+		defer cancel()
+		ctx = bounded
+	}
+	w.several = len(ids) > 1
+	var verdict error
+	for _, id := range ids {
+		err := w.wait(ctx, id)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%w what becomes of job %s: after %s it is still %s", errCantTell, id, w.Timeout, cmp.Or(w.job.State, "unknown"))
+		}
+		if err != nil && !errors.Is(err, errNo) {
+			err = w.refusedFor(ctx, client, id, err)
+		}
+		if err != nil && !errors.Is(err, errNo) {
+			return err
+		}
+		verdict = errors.Join(verdict, err)
+	}
+	return verdict
 }
 
 // wait returns once the job has ended and its answer has been printed: errNo,
@@ -150,7 +153,7 @@ func (w *waiter) follow(ctx context.Context, id string) error {
 	defer tick.Stop()
 	for {
 		switch {
-		case w.answer != nil && w.isTerminal(): // it is where the answer is
+		case w.answer != nil && w.screen: // it is where the answer is
 		case w.away:
 			w.progress.draw("waiting for the daemon")
 		default:
@@ -197,6 +200,10 @@ func (w *waiter) take(n jobNews) error {
 	}
 	w.heard, w.away = true, false
 	if n.Job != nil {
+		if w.several && w.job.ID == "" {
+			w.progress.clear()
+			w.say("job %s", n.Job.ID)
+		}
 		w.job = *n.Job
 		return nil
 	}
@@ -204,7 +211,7 @@ func (w *waiter) take(n jobNews) error {
 		w.answered = 0
 	}
 	w.answered += len(n.Chunk)
-	if !w.Stream {
+	if !w.Stream && !w.screen {
 		return nil
 	}
 	if n.Offset == 0 {

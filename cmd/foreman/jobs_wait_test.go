@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -77,10 +78,13 @@ var (
 	queued  = core.Job{ID: "J", State: core.JobQueued, Model: "tiny", Path: "/api/generate"}
 	working = core.Job{ID: "J", State: core.JobWorking, Model: "tiny", Path: "/api/generate"}
 	done    = core.Job{ID: "J", State: core.JobDone, Model: "tiny", Path: "/api/generate", Status: 200}
-	away    = fmt.Errorf("%w on http://x: refused", api.ErrNoDaemon)
+	errAway = fmt.Errorf("%w on http://x: refused", api.ErrNoDaemon)
 )
 
-func says(text string) string { return fmt.Sprintf("{\"response\":%q}\n", text) }
+func says(text string) string {
+	line, _ := json.Marshal(map[string]string{"response": text}) // text always encodes
+	return string(line) + "\n"
+}
 
 // waited is what came of waiting for a job.
 type waited struct {
@@ -130,20 +134,20 @@ func TestWaitPrintsTheAnswer(t *testing.T) {
 			waited{Stdout: "Hello, world\n"},
 		},
 		"through a restart, whole": {
-			[][]any{{working, says("Hexx"), away}, {fmt.Errorf("%w: in another way", away)}, {away}, {queued, working, says("Hello"), done}}, []telling{{all, nil}}, answerFlags{},
-			waited{Stdout: "Hello, world\n", Stderr: "foreman: warning: " + away.Error() + "; it is asked again\n", Took: 3 * time.Second},
+			[][]any{{working, says("Hexx"), errAway}, {fmt.Errorf("%w: in another way", errAway)}, {errAway}, {queued, working, says("Hello"), done}}, []telling{{all, nil}}, answerFlags{},
+			waited{Stdout: "Hello, world\n", Stderr: "foreman: warning: " + errAway.Error() + "; it is asked again\n", Took: 3 * time.Second},
 		},
 		"through a restart, as it comes": {
-			[][]any{{working, says("Hel"), away}, {queued, working, says("Hello"), done}}, []telling{{all, nil}}, answerFlags{Stream: true},
-			waited{Stdout: "Hello, world\n", Stderr: "foreman: warning: " + away.Error() + "; it is asked again\n", Took: time.Second},
+			[][]any{{working, says("Hel"), errAway}, {queued, working, says("Hello"), done}}, []telling{{all, nil}}, answerFlags{Stream: true},
+			waited{Stdout: "Hello, world\n", Stderr: "foreman: warning: " + errAway.Error() + "; it is asked again\n", Took: time.Second},
 		},
 		"through another attempt": {
 			[][]any{{working, says("Hexx"), queued, time.Minute, working, says("Hello"), done}}, []telling{{all, nil}}, answerFlags{Stream: true},
 			waited{Stdout: "Hexx\nHello, world\n", Stderr: "the target has begun anew:\n", Took: time.Minute},
 		},
 		"after a broken result": {
-			[][]any{{done}}, []telling{{all[:25], away}, {all, nil}}, answerFlags{},
-			waited{Stdout: "Hello, world\n", Stderr: "foreman: warning: " + away.Error() + "; it is asked again\n", Took: time.Second},
+			[][]any{{done}}, []telling{{all[:25], errAway}, {all, nil}}, answerFlags{},
+			waited{Stdout: "Hello, world\n", Stderr: "foreman: warning: " + errAway.Error() + "; it is asked again\n", Took: time.Second},
 		},
 		"while others follow": {
 			[][]any{{&api.Refusal{Status: 429, Sentence: "full"}}, {done}}, []telling{{all, nil}}, answerFlags{},
@@ -176,13 +180,13 @@ func TestWaitForNothing(t *testing.T) {
 		"it fails":                  {[][]any{{queued, failed}}, answerFlags{}, errNo, waited{Stderr: "foreman: job J failed: model 'tiny' not found\n"}},
 		"it fails in the middle":    {[][]any{{working, says("a"), failed}}, answerFlags{Stream: true}, errNo, waited{"a\n", "foreman: job J failed: model 'tiny' not found\n", 0}},
 		"it is cancelled":           {[][]any{{core.Job{ID: "J", State: core.JobCancelled}}}, answerFlags{}, errNo, waited{Stderr: "foreman: job J was cancelled\n"}},
-		"no daemon at first":        {[][]any{{away}}, answerFlags{Timeout: time.Minute}, api.ErrNoDaemon, waited{}},
+		"no daemon at first":        {[][]any{{errAway}}, answerFlags{Timeout: time.Minute}, api.ErrNoDaemon, waited{}},
 		"no such job":               {[][]any{{missing}}, answerFlags{}, missing, waited{}},
-		"it is gone after a crash":  {[][]any{{queued, away}, {missing}}, answerFlags{}, missing, waited{Stderr: "foreman: warning: " + away.Error() + "; it is asked again\n", Took: time.Second}},
+		"it is gone after a crash":  {[][]any{{queued, errAway}, {missing}}, answerFlags{}, missing, waited{Stderr: "foreman: warning: " + errAway.Error() + "; it is asked again\n", Took: time.Second}},
 		"a broken daemon at first":  {[][]any{{broken}}, answerFlags{}, broken, waited{}},
-		"not let in after a crash":  {[][]any{{queued, away}, {api.ErrNotAllowed}}, answerFlags{}, api.ErrNotAllowed, waited{Stderr: "foreman: warning: " + away.Error() + "; it is asked again\n", Took: time.Second}},
+		"not let in after a crash":  {[][]any{{queued, errAway}, {api.ErrNotAllowed}}, answerFlags{}, api.ErrNotAllowed, waited{Stderr: "foreman: warning: " + errAway.Error() + "; it is asked again\n", Took: time.Second}},
 		"it takes too long":         {[][]any{{queued, time.Hour, done}}, answerFlags{Timeout: time.Minute}, context.DeadlineExceeded, waited{Took: time.Minute}},
-		"the daemon stays away":     {[][]any{{queued, away}, {away}}, answerFlags{Timeout: time.Minute}, context.DeadlineExceeded, waited{Stderr: "foreman: warning: " + away.Error() + "; it is asked again\n", Took: time.Minute}},
+		"the daemon stays away":     {[][]any{{queued, errAway}, {errAway}}, answerFlags{Timeout: time.Minute}, context.DeadlineExceeded, waited{Stderr: "foreman: warning: " + errAway.Error() + "; it is asked again\n", Took: time.Minute}},
 		"a broken daemon, for long": {[][]any{{queued, broken}, {broken}}, answerFlags{Timeout: 90 * time.Second}, context.DeadlineExceeded, waited{Stderr: "foreman: warning: internal error; it is asked again\n", Took: 90 * time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -204,11 +208,12 @@ func TestProgressIsDrawnInItsPlace(t *testing.T) {
 		loads, works := working, working
 		loads.State, loads.StartedAt, works.StartedAt = core.JobLoading, &started, &started
 		s := &storyteller{[][]any{{
-			third, 500 * time.Millisecond, away}, {
-			500 * time.Millisecond, retried, 400 * time.Millisecond, loads, 1700 * time.Millisecond, works, says("Hello, world"), done,
+			third, 500 * time.Millisecond, errAway}, {
+			500 * time.Millisecond, retried, 400 * time.Millisecond, loads, 1700 * time.Millisecond, works, says("Hello, world"), works, says("Hi"), done,
 		}}, []telling{{says("Hello, world"), nil}}}
 		var out, words bytes.Buffer
-		w := &waiter{env: &env{stdout: &out, stderr: &words, getenv: os.Getenv}, daemon: s, progress: progress{to: &words}}
+		e := &env{stdout: &out, stderr: &words, getenv: os.Getenv}
+		w := &waiter{env: e, daemon: s, progress: progress{to: &words}}
 		if err := w.wait(t.Context(), "J"); err != nil {
 			t.Fatal(err)
 		}
@@ -222,15 +227,31 @@ func TestProgressIsDrawnInItsPlace(t *testing.T) {
 		want := []string{"",
 			"asking the daemon",
 			"queued 3rd for tiny",
-			"foreman: warning: " + away.Error() + "; it is asked again\n",
+			"foreman: warning: " + errAway.Error() + "; it is asked again\n",
 			"waiting for the daemon",
 			`queued for tiny, tried again in 3s (the target's words\x1b[2J)`,
 			"loading tiny, 0s", "loading tiny, 1s",
-			"tiny works, 1s", "tiny works, 1s, 28 B so far",
+			"tiny works, 1s", "tiny works, 1s, 28 B so far", "tiny works, 1s, 18 B so far",
 			"",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// An answer and the progress share the screen.
+func TestOnAScreenTheAnswerComesAsItDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &storyteller{[][]any{{working, says("a\x1b[2J"), time.Minute, says("b"), done}}, []telling{{says("a\x1b[2J") + says("b"), nil}}}
+		var screen bytes.Buffer
+		e := &env{stdout: &screen, stderr: &screen, getenv: os.Getenv}
+		if err := (&waiter{env: e, daemon: s, screen: true, progress: progress{to: &screen}}).wait(t.Context(), "J"); err != nil {
+			t.Fatal(err)
+		}
+		_, last, _ := strings.Cut(screen.String(), "tiny works\x1b[?7h")
+		if want := "\r\x1b[Ka" + `\x1b[2J` + "b\n"; last != want {
+			t.Errorf("%q, want %q", last, want)
 		}
 	})
 }

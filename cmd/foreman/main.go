@@ -43,7 +43,7 @@ type grammar struct {
 	PS         psCmd         `cmd:"" name:"ps" help:"List the resident models."`
 	Validate   validateCmd   `cmd:"" help:"Check that models are installed."`
 	Health     healthCmd     `cmd:"" help:"Tell how the daemon and its target are."`
-	Jobs       jobsCmd       `cmd:"" help:"Compare schedules."`
+	Jobs       jobsCmd       `cmd:"" help:"Give the daemon work for later, and see what becomes of it."`
 	Notify     notifyCmd     `cmd:"" help:"Try the notifiers."`
 	Plugins    pluginsCmd    `cmd:"" help:"See the plugins."`
 	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Check the config."`
