@@ -248,27 +248,28 @@ func (d TargetChangedData) sentence() string {
 	if d.Was.Backend != d.Now.Backend || d.Was.URL != d.Now.URL {
 		return fmt.Sprintf("the target is now %s (%s): it was %s (%s)", d.Now.URL, d.Now.Backend, d.Was.URL, d.Was.Backend)
 	}
-	return fmt.Sprintf("%s has version %s: it had %s", theTarget(d.Now.URL), d.Now.Version, d.Was.Version)
+	return fmt.Sprintf("%s has version %s: it had %s", theTarget(d.Now.URL), ShortName(d.Now.Version), ShortName(d.Was.Version))
 }
 
 func (c modelChange) sentence() string {
+	name := ShortName(c.Model)
 	switch c.kind {
 	case EventModelAdded:
-		return fmt.Sprintf("model %s was installed", c.Model)
+		return fmt.Sprintf("model %s was installed", name)
 	case EventModelRemoved:
-		return fmt.Sprintf("model %s was removed", c.Model)
+		return fmt.Sprintf("model %s was removed", name)
 	default:
-		return fmt.Sprintf("model %s was replaced: digest %.12s, it was %.12s", c.Model, c.Digest, c.WasDigest)
+		return fmt.Sprintf("model %s was replaced: digest %.12s, it was %.12s", name, c.Digest, c.WasDigest)
 	}
 }
 
 func (d ResidentData) sentence() string {
 	var parts []string
 	if len(d.Loaded) > 0 {
-		parts = append(parts, "loaded "+strings.Join(d.Loaded, ", "))
+		parts = append(parts, "loaded "+d.Loaded.listed())
 	}
 	if len(d.Unloaded) > 0 {
-		parts = append(parts, "unloaded "+strings.Join(d.Unloaded, ", "))
+		parts = append(parts, "unloaded "+d.Unloaded.listed())
 	}
 	return strings.Join(parts, "; ")
 }

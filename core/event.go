@@ -54,22 +54,25 @@ type Event struct {
 	Type     EventType       `json:"type"`
 	At       time.Time       `json:"at"`
 	Target   string          `json:"target"`   // the target's URL; "" where it isn't known
-	Sentence string          `json:"sentence"` // for a person; one line, without a secret
+	Sentence string          `json:"sentence"` // for a person; one line of at most 2 KiB, without a secret
 	Data     json.RawMessage `json:"data"`     // an object, by Type
 }
 
 // NewEvent is an event that has no ID yet. data is one of the Data types, or
 // nil for an empty object. What would break the sentence's line becomes a
-// space: a target words parts of it.
+// space, and what is too long is cut: targets and callers word parts of it.
 func NewEvent(kind EventType, at time.Time, target, sentence string, data any) Event {
 	raw := []byte("{}")
 	if data != nil {
 		var err error
-		if raw, err = json.Marshal(data); err != nil {
+		if raw, err = json.Marshal(bounded(data)); err != nil {
 			panic(err) // the types below always have JSON
 		}
 	}
-	return Event{Type: kind, At: eventTime(at), Target: target, Sentence: strings.Map(plain, sentence), Data: raw}
+	return Event{
+		Type: kind, At: eventTime(at), Target: shorten(target, longestText),
+		Sentence: strings.Map(plain, shorten(sentence, longestSentence)), Data: raw,
+	}
 }
 
 // eventTime is t as events tell times.
@@ -128,7 +131,8 @@ func (n Names) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(n))
 }
 
-// ResidentData is what is loaded now, and what that is different from before.
+// ResidentData is what is loaded now, and what that is different from before:
+// of each the first hundred names.
 type ResidentData struct {
 	Resident Names `json:"resident"`
 	Loaded   Names `json:"loaded"`
@@ -193,14 +197,15 @@ func NewJobEvent(job Job, at time.Time, target string) Event {
 }
 
 func (d JobData) sentence() string {
-	sentence := fmt.Sprintf("job %s for %s is %s", d.JobID, d.Model, d.State)
+	job := fmt.Sprintf("job %s for %s", d.JobID, ShortName(d.Model))
+	sentence := fmt.Sprintf("%s is %s", job, d.State)
 	switch {
 	case d.State == JobFailed:
-		sentence = fmt.Sprintf("job %s for %s has failed", d.JobID, d.Model)
+		sentence = job + " has failed"
 	case d.State == JobCancelled:
-		sentence = fmt.Sprintf("job %s for %s was cancelled", d.JobID, d.Model)
+		sentence = job + " was cancelled"
 	case d.State == JobQueued && d.Error != "":
-		sentence = fmt.Sprintf("job %s for %s is queued again", d.JobID, d.Model)
+		sentence = job + " is queued again"
 	}
 	if d.Error != "" && d.State != JobDone && d.State != JobCancelled {
 		sentence += ": " + d.Error

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -49,6 +50,8 @@ type schema struct {
 	Pattern    string             `json:"pattern"`
 	Format     string             `json:"format"`
 	Minimum    *float64           `json:"minimum"`
+	MaxLength  *int               `json:"maxLength"`
+	MaxItems   *int               `json:"maxItems"`
 	Items      *schema            `json:"items"`
 	Required   []string           `json:"required"`
 	Properties map[string]*schema `json:"properties"`
@@ -116,6 +119,9 @@ func (s *schema) check(root *schema, where string, value any) error {
 		}
 	case []any:
 		var errs []error
+		if s.MaxItems != nil && len(value) > *s.MaxItems {
+			errs = append(errs, fmt.Errorf("%s has %d items", where, len(value)))
+		}
 		for i, item := range value {
 			if s.Items != nil {
 				errs = append(errs, s.Items.check(root, fmt.Sprintf("%s[%d]", where, i), item))
@@ -134,6 +140,9 @@ func (s *schema) checkString(where, value string) error {
 	}
 	if s.Pattern != "" && !regexp.MustCompile(s.Pattern).MatchString(value) {
 		return fmt.Errorf("%s is %q", where, value)
+	}
+	if s.MaxLength != nil && utf8.RuneCountInString(value) > *s.MaxLength {
+		return fmt.Errorf("%s has %d bytes", where, len(value))
 	}
 	if s.Format == "date-time" {
 		if _, err := time.Parse(time.RFC3339Nano, value); err != nil {
@@ -305,6 +314,7 @@ func TestEventsFitTheSchema(t *testing.T) {
 		"nothing failed":   func(_, data map[string]any) { data["failures"] = -1 },
 		"a reason in vain": func(_, data map[string]any) { data["reason"] = "For no reason" },
 		"folded to none":   func(_, data map[string]any) { data["folded"] = 0 },
+		"an endless line":  func(event, _ map[string]any) { event["sentence"] = strings.Repeat("x", 2049) },
 	} {
 		data := map[string]any{"reason": "refused", "error": "", "failures": 3, "last_success": nil, "reminder": true, "folded": 2}
 		event := map[string]any{

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // An Inventory is a list of installed models, immutable, with the replies
@@ -19,6 +20,7 @@ type Inventory struct {
 	OpenAI Reply // GET /v1/models
 
 	index map[ModelName]int
+	v1    func() Reply // encodes it the first time
 }
 
 // A Reply is a body that is encoded once and served many times.
@@ -69,10 +71,19 @@ func NewInventory(models []Model, fingerprint string) *Inventory {
 		inv.Models = append(inv.Models, m)
 		openAI = append(openAI, m.openAI(m.Name, name))
 	}
-	inv.Tags = encodeModels(len(inv.Models), func(i int) json.RawMessage { return inv.Models[i].Raw })
+	inv.Tags = encodeList(modelsOpen, len(inv.Models), func(i int) json.RawMessage { return inv.Models[i].Raw })
 	inv.OpenAI = encodeOpenAI(openAI)
+	inv.v1 = sync.OnceValue(func() Reply {
+		return encodeList(`{"object":"list","data":[`, len(inv.Models), func(i int) json.RawMessage {
+			return inv.Models[i].V1(inv.Models[i].Name)
+		})
+	})
 	return inv
 }
+
+// V1 is the reply to GET /v1/models where the target itself has that route:
+// the list of what [Model.V1] returns. It is encoded once, when somebody asks.
+func (inv *Inventory) V1() Reply { return inv.v1() }
 
 // Find returns the model that name means. It works on a nil Inventory.
 func (inv *Inventory) Find(name ModelName) (Model, bool) {
@@ -108,18 +119,22 @@ type Residency struct {
 func NewResidency(residents []Resident) *Residency {
 	return &Residency{
 		Models: residents,
-		PS:     encodeModels(len(residents), func(i int) json.RawMessage { return residents[i].Raw }),
+		PS:     encodeList(modelsOpen, len(residents), func(i int) json.RawMessage { return residents[i].Raw }),
 	}
 }
 
-// encodeModels writes {"models":[…]} of n raw objects.
-func encodeModels(n int, raw func(int) json.RawMessage) Reply {
-	size := len(`{"models":[]}`) + n
+// modelsOpen begins the lists of Ollama's own routes.
+const modelsOpen = `{"models":[`
+
+// encodeList writes n raw objects between open and what closes its list and
+// its object.
+func encodeList(open string, n int, raw func(int) json.RawMessage) Reply {
+	size := len(open) + len(`]}`) + n
 	for i := range n {
 		size += len(raw(i))
 	}
 	body := make([]byte, 0, size)
-	body = append(body, `{"models":[`...)
+	body = append(body, open...)
 	for i := range n {
 		if i > 0 {
 			body = append(body, ',')
@@ -145,6 +160,22 @@ func (m Model) OpenAI(id string) OpenAIModel {
 
 func (m Model) openAI(id string, name ModelName) OpenAIModel {
 	return OpenAIModel{ID: id, Object: "model", Created: max(0, m.ModifiedAt.Unix()), OwnedBy: name.Namespace()}
+}
+
+// V1 is m as a target that speaks /v1 lists it there, with whatever fields
+// that adds: Raw, if it has an id. Else it is m in OpenAI's shape under id.
+func (m Model) V1(id string) json.RawMessage {
+	var entry struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(m.Raw, &entry) == nil && entry.ID != "" {
+		return m.Raw
+	}
+	raw, err := json.Marshal(m.OpenAI(id))
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return raw
 }
 
 func encodeOpenAI(models []OpenAIModel) Reply {

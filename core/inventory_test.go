@@ -55,6 +55,21 @@ func TestEmptyInventoryIsNeverNull(t *testing.T) {
 	}
 }
 
+func TestInventoryV1KeepsTheEntriesOfTheTarget(t *testing.T) {
+	own := core.Model{Name: "a", Raw: json.RawMessage(`{"name":"a","id":"a","meta":{"n":1}}`), ModifiedAt: noon}
+	inv := core.NewInventory([]core.Model{model("b", time.Hour), own}, "")
+	want := `{"object":"list","data":[{"name":"a","id":"a","meta":{"n":1}},{"id":"b","object":"model","created":1795431600,"owned_by":"library"}]}`
+	if diff := cmp.Diff(want, string(inv.V1().Body)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if first, second := inv.V1(), inv.V1(); &first.Body[0] != &second.Body[0] {
+		t.Error("it is encoded for each who asks")
+	}
+	if none := string(core.NewInventory(nil, "").V1().Body); none != `{"object":"list","data":[]}` {
+		t.Errorf("of no models: %s", none)
+	}
+}
+
 func TestInventoryFindsByTheRuleForNames(t *testing.T) {
 	older := model("TINY:Latest", time.Hour)
 	inv := core.NewInventory([]core.Model{older, model("tiny:latest", 0), model("me/tiny:v1", 0), model("not a name", 0)}, "")

@@ -89,6 +89,13 @@ func Meanings(s string) []ModelName {
 	return names
 }
 
+// InCloud reports whether s names a model that Ollama runs in its cloud, which
+// it may not list and which takes none of the target's memory.
+func InCloud(s string) bool {
+	lower := strings.ToLower(s)
+	return strings.HasSuffix(lower, ":cloud") || strings.HasSuffix(lower, "-cloud")
+}
+
 // Namespace is who publishes the model, "library" unless the name says.
 func (n ModelName) Namespace() string { return n.namespace }
 

@@ -52,7 +52,8 @@ type Snapshot struct {
 
 	Residency      *Residency // nil until there is a first one
 	ResidencyAt    time.Time
-	ResidencyFault *Fault // why the last look at it failed
+	ResidencyFrom  time.Time // when the look began that ResidencyAt is the end of
+	ResidencyFault *Fault    // why the last look at it failed
 
 	streak int // successful looks in a row
 }
@@ -96,7 +97,7 @@ func (s *Snapshot) After(look Look, limits Thresholds) *Snapshot {
 	now := look.At.Add(look.Duration).Round(0) // by the wall: the other clock stops while the machine sleeps
 	next.Inventory, next.InventoryAt, next.LastSuccess = look.Inventory, now, now
 	if next.ResidencyFault = look.ResidencyFault; look.ResidencyFault == nil {
-		next.Residency, next.ResidencyAt = look.Residency, now
+		next.Residency, next.ResidencyAt, next.ResidencyFrom = look.Residency, now, look.At
 	}
 	if s.Status != Degraded || next.streak >= limits.Rise {
 		next.Status = Healthy

@@ -79,9 +79,9 @@ func (s *service) admit(ctx context.Context, name string) error {
 }
 
 // unchecked reports whether the target alone can tell: Ollama reaches models
-// in its cloud that it doesn't list, and the owner may know of others.
+// in its cloud, and the owner may know of others.
 func unchecked(name string, allow []string) bool {
-	if inCloud(name) {
+	if core.InCloud(name) {
 		return true
 	}
 	for _, pattern := range allow {
@@ -90,11 +90,6 @@ func unchecked(name string, allow []string) bool {
 		}
 	}
 	return false
-}
-
-func inCloud(name string) bool {
-	lower := strings.ToLower(name)
-	return strings.HasSuffix(lower, ":cloud") || strings.HasSuffix(lower, "-cloud")
 }
 
 // find returns the installed model that name means, or the refusal.

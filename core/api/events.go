@@ -4,17 +4,19 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
 
 const (
-	// maxStreams is how many may follow the events at a time.
+	// maxStreams is how many may follow the events at a time; see [places].
 	maxStreams = 64
 	// heartbeat is how long a stream is silent at most: proxies between cut
 	// what seems dead, and a client can tell that foreman is.
@@ -30,22 +32,18 @@ const (
 //
 // A caller who reads more slowly than events are forgotten is cut off: it
 // comes again with the last ID, and is told that there is a gap. So is one
-// whose token has been taken away.
+// whose token has been taken away, and one whose place another gets: its
+// stream ends with the ID up to which it has seen all.
 func (s *service) events(w http.ResponseWriter, r *http.Request) error {
 	wanted, err := parseTypes(r.URL.Query()["types"])
 	if err != nil {
 		return err
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
-		return &httpError{status: http.StatusTooManyRequests, retryAfter: retrySeconds,
-			message: fmt.Sprintf("%d others follow the events already", maxStreams)}
-	}
 	beginEvents(w)
 	if r.Method != http.MethodHead {
-		s.follow(w, r, wanted)
+		place := s.streams.take(r, s.holderOf(r))
+		defer s.streams.leave(place)
+		s.follow(w, r, wanted, place)
 	}
 	return nil
 }
@@ -60,7 +58,7 @@ func beginEvents(w http.ResponseWriter) {
 }
 
 // follow writes events until one of the two sides has enough.
-func (s *service) follow(w http.ResponseWriter, r *http.Request, wanted eventFilter) {
+func (s *service) follow(w http.ResponseWriter, r *http.Request, wanted eventFilter, place *place) {
 	after := cmp.Or(r.Header.Get("Last-Event-ID"), r.URL.Query().Get("last_event_id"))
 	pending, last, complete, more := s.since(after, wanted)
 	switch {
@@ -69,11 +67,10 @@ func (s *service) follow(w http.ResponseWriter, r *http.Request, wanted eventFil
 	case !complete:
 		pending = append(appendFrame(nil, "", gapEvent, map[string]string{"after": after}), pending...)
 	}
-	conn, _ := r.Context().Value(connKey{}).(connection)
-	control, beat := http.NewResponseController(w), time.NewTicker(heartbeat)
+	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
-		if _, err := w.Write(pending); err != nil || control.Flush() != nil {
+		if !place.write(w, pending) {
 			return // the caller has left, or doesn't read
 		}
 		pending = nil
@@ -86,7 +83,12 @@ func (s *service) follow(w http.ResponseWriter, r *http.Request, wanted eventFil
 			pending = []byte(":\n\n")
 		case <-r.Context().Done():
 			return
-		case <-conn.stops:
+		case <-place.conn.stops:
+			return
+		case <-place.lost:
+			if last != "" {
+				place.write(w, fmt.Appendf(nil, "id: %s\n\n", last))
+			}
 			return
 		}
 		if s.current.Load().guard.check(r) != nil {
@@ -104,7 +106,7 @@ func (s *service) since(after string, wanted eventFilter) (frames []byte, last s
 	}
 	for _, e := range list {
 		if last = e.ID; wanted.has(e.Type) {
-			frames = appendFrame(frames, e.ID, string(e.Type), e)
+			frames = append(frames, s.frames.of(e)...)
 		}
 	}
 	return frames, last, complete, more
@@ -120,6 +122,29 @@ func appendFrame(to []byte, id, name string, data any) []byte {
 		to = fmt.Appendf(to, "id: %s\n", id)
 	}
 	return fmt.Appendf(to, "event: %s\ndata: %s\n\n", name, line)
+}
+
+// A frameMemory has the frames of some events, so that each is encoded once
+// for all who follow. Where two belong in one slot, the later one stays.
+type frameMemory struct {
+	slots [256]atomic.Pointer[eventFrame]
+}
+
+type eventFrame struct {
+	id    string
+	frame []byte
+}
+
+var frameSeed = maphash.MakeSeed()
+
+func (m *frameMemory) of(e core.Event) []byte {
+	slot := &m.slots[maphash.String(frameSeed, e.ID)%uint64(len(m.slots))]
+	if known := slot.Load(); known != nil && known.id == e.ID {
+		return known.frame
+	}
+	frame := appendFrame(nil, e.ID, string(e.Type), e)
+	slot.Store(&eventFrame{e.ID, frame})
+	return frame
 }
 
 // An eventFilter is patterns of types; none has all.

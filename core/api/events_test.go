@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -191,6 +194,24 @@ func TestEventsAreReplayed(t *testing.T) {
 	}
 }
 
+// More events than there are encoded frames in memory are told all the same.
+func TestManyEventsAreReplayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, nothing(), nil)
+		f.events.capacity = 1000
+		var want []string
+		for i := range 1000 {
+			f.happens(core.EventTest)
+			want = append(want, fmt.Sprintf("e%d", i+1))
+		}
+		for range 2 {
+			if diff := cmp.Diff(want[1:], f.follow("/events?last_event_id=e1").ids(999)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
 func TestAGapNamesTheEventBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, nothing(), nil)
@@ -325,24 +346,161 @@ func TestWhoDoesNotReadEventsIsCut(t *testing.T) {
 	})
 }
 
-func TestHowManyMayFollowEvents(t *testing.T) {
+// Of those who all take what they get the one that came first makes room. It
+// comes again, and has missed nothing.
+func TestOneStreamOfEventsTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, nothing(), nil)
+		f.happens(core.EventDegraded)
 		var streams []*stream
 		for range 64 {
-			streams = append(streams, f.follow("/events"))
+			streams = append(streams, f.follow("/events?types=test"))
 		}
-		got := f.get("/events")
-		got.says(t, 429, `{"error":"64 others follow the events already"}`)
-		if got.header.Get("Retry-After") != "2" {
-			t.Errorf("%v", got.header)
+		for range 100 { // which are no streams
+			f.do("HEAD", "/events", "")
 		}
-		if got := f.get("/livez"); got.status != 200 {
-			t.Errorf("and everybody else: %d", got.status)
+		synctest.Wait()
+		f.happens(core.EventRecovered, core.EventTest)
+		for _, s := range streams {
+			if got := s.ids(1); got[0] != "e3" {
+				t.Fatalf("%q", got)
+			}
+		}
+		f.happens(core.EventRecovered) // which isn't wanted, but seen
+		synctest.Wait()
+		streams = append(streams, f.follow("/events"))
+		if got, end := streams[0].frame(), streams[0].frame(); got != "id: e4\n" || end != "" {
+			t.Errorf("the first ends with %q, then %q", got, end)
+		}
+		f.happens(core.EventTest)
+		for _, s := range streams[1:] {
+			if got := s.ids(1); got[0] != "e5" {
+				t.Fatalf("%q", got)
+			}
 		}
 		streams[7].resp.Body.Close()
 		synctest.Wait()
+		f.follow("/events", "Last-Event-ID: e4").ids(1)
+		f.happens(core.EventTest)
+		if got := streams[1].ids(1); got[0] != "e6" {
+			t.Errorf("where there is room one has to leave, with %q", got)
+		}
+	})
+}
+
+// from is a connection from an address.
+type from struct {
+	net.Conn
+	addr string
+}
+
+func (c from) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.addr)) }
+
+// followFrom is a stream of events for a caller at addr.
+func (f *foreman) followFrom(addr string) *stream {
+	f.t.Helper()
+	client, server := net.Pipe()
+	f.t.Cleanup(func() { client.Close() })
+	f.pipes.conns <- from{server, addr}
+	go func() { _, _ = io.WriteString(client, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n") }()
+	lines := bufio.NewReader(client)
+	resp, err := http.ReadResponse(lines, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	synctest.Wait()
+	return &stream{f.t, resp, bufio.NewReader(resp.Body)}
+}
+
+// Who holds most makes room, and among equals the newcomer.
+func TestWhoMakesRoomForAStreamOfEvents(t *testing.T) {
+	for name, c := range map[string]struct {
+		held     map[string]int // streams by address, in the order of these
+		newcomer string
+		goes     string
+	}{
+		"who has most":               {map[string]int{"10.0.0.1:1": 1, "10.0.0.2:1": 63}, "10.0.0.3:1", "10.0.0.2:1"},
+		"whoever comes":              {map[string]int{"10.0.0.1:1": 1, "10.0.0.2:1": 63}, "10.0.0.2:2", "10.0.0.2:1"},
+		"one who has more by now":    {map[string]int{"10.0.0.1:1": 32, "10.0.0.2:1": 32}, "10.0.0.2:1", "10.0.0.2:1"},
+		"one who has as many by now": {map[string]int{"10.0.0.1:1": 22, "10.0.0.2:1": 21, "10.0.0.3:1": 21}, "10.0.0.2:1", "10.0.0.2:1"},
+		"the oldest of equals":       {map[string]int{"10.0.0.1:1": 32, "10.0.0.2:1": 32}, "10.0.0.3:1", "10.0.0.1:1"},
+		"a network of IPv6": {map[string]int{"10.0.0.1:1": 31, "[2001:db8::1]:1": 11, "[2001:db8::2]:1": 11, "[2001:db8::3]:1": 11},
+			"10.0.0.3:1", "[2001:db8::1]:1"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := start(t, nothing(), nil)
+			streams := map[string][]*stream{}
+			for _, addr := range slices.Sorted(maps.Keys(c.held)) {
+				for range c.held[addr] {
+					streams[addr] = append(streams[addr], f.followFrom(addr))
+				}
+			}
+			f.followFrom(c.newcomer)
+			synctest.Wait()
+			f.happens(core.EventTest)
+			for addr, of := range streams {
+				for i, s := range of {
+					if ended := s.frame() == ""; ended != (addr == c.goes && i == 0) {
+						t.Errorf("%s: stream %d of %s has ended: %t", name, i, addr, ended)
+					}
+				}
+			}
+			f.stop()
+		})
+	}
+}
+
+// A token counts wherever it is used from.
+func TestTheOwnerOfATokenWhoHoldsMostMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, nothing(), nil, withTokens)
+		alice := f.follow("/events", "X-Api-Key: alice-secret-0123456789")
+		var bobs []*stream
+		for range 64 {
+			bobs = append(bobs, f.follow("/events", "X-Api-Key: bob secret"))
+		}
+		f.happens(core.EventTest)
+		if got := alice.ids(1); got[0] != "e1" {
+			t.Errorf("alice hears %q", got)
+		}
+		if got := bobs[0].frame(); got != "" {
+			t.Errorf("bob hears %q", got)
+		}
+	})
+}
+
+// A reader whose connection takes no more is the first to go, at once.
+func TestWhoDoesNotReadEventsMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t, nothing(), nil)
+		var streams []*stream
+		for range 62 {
+			streams = append(streams, f.follow("/events"))
+		}
+		var mute []net.Conn
+		for range 2 {
+			conn := f.dial()
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			mute = append(mute, conn)
+			time.Sleep(4 * time.Second)
+		}
 		f.follow("/events")
+		synctest.Wait()
+		f.happens(core.EventTest)
+		for i, s := range streams {
+			if s.ids(1)[0] != "e1" {
+				t.Errorf("%d, who reads, has to leave", i)
+			}
+		}
+		if n, err := io.Copy(io.Discard, mute[0]); n > 0 || err != nil {
+			t.Errorf("the one that doesn't read for longest gets %d bytes, %v", n, err)
+		}
+		if n, err := mute[1].Read(make([]byte, 1)); n == 0 {
+			t.Errorf("the other one: %v", err)
+		}
 	})
 }
 

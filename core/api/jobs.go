@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -133,8 +134,12 @@ func (s *service) listJobs(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, jsonType, told)
 }
 
-// tellable is job without a null where its JSON has a list.
+// tellable is job without a null where its JSON has a list, and of its webhook
+// only where that leads: the rest often is a secret, and the caller's own.
 func tellable(job core.Job) core.Job {
+	if u, err := url.Parse(job.Webhook); err == nil && u.Host != "" {
+		job.Webhook = u.Scheme + "://" + u.Host
+	}
 	if job.Attempts == nil {
 		job.Attempts = []core.Attempt{}
 	}

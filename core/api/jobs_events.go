@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -11,7 +10,7 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 )
 
-// maxFollowers is how many may follow jobs at a time.
+// maxFollowers is how many may follow jobs at a time; see [places].
 const maxFollowers = 256
 
 // The frames of GET /jobs/{id}/events.
@@ -31,15 +30,9 @@ const chunkSize = 64 << 10
 
 // jobEvents answers GET /jobs/{id}/events: server-sent events, the first with
 // what the job is, then its changes and its answer as they come, until it has
-// ended.
+// ended. One whose place another gets ends before that: its caller comes
+// again, and is told what the job is by then and its answer from the beginning.
 func (s *service) jobEvents(w http.ResponseWriter, r *http.Request) error {
-	select {
-	case s.followers <- struct{}{}:
-		defer func() { <-s.followers }()
-	default:
-		return &httpError{status: http.StatusTooManyRequests, retryAfter: retrySeconds,
-			message: fmt.Sprintf("%d others follow jobs already", maxFollowers)}
-	}
 	ctx, cancel := context.WithCancel(r.Context())
 	news := listenTo(ctx, s.deps.Jobs, jobID(r))
 	defer func() {
@@ -58,7 +51,8 @@ func (s *service) jobEvents(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	f := &jobFollower{service: s, w: w, r: r}
+	f := &jobFollower{service: s, w: w, r: r, place: s.followers.take(r, s.holderOf(r))}
+	defer s.followers.leave(f.place)
 	if f.tell(first.JobNews) {
 		f.follow(news)
 	}
@@ -90,8 +84,9 @@ func listenTo(ctx context.Context, jobs Jobs, id string) <-chan jobNews {
 // A jobFollower writes news to a caller.
 type jobFollower struct {
 	*service
-	w http.ResponseWriter
-	r *http.Request
+	w     http.ResponseWriter
+	r     *http.Request
+	place *place
 
 	cut []byte // the beginning of a character that the last chunk ended in
 	at  int64  // where in the answer cut begins
@@ -99,7 +94,6 @@ type jobFollower struct {
 
 // follow writes news until one of the two sides has enough.
 func (f *jobFollower) follow(news <-chan jobNews) {
-	conn, _ := f.r.Context().Value(connKey{}).(connection)
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for ok := true; ok; {
@@ -113,7 +107,9 @@ func (f *jobFollower) follow(news <-chan jobNews) {
 			ok = f.write([]byte(":\n\n"))
 		case <-f.r.Context().Done():
 			return
-		case <-conn.stops:
+		case <-f.place.conn.stops:
+			return
+		case <-f.place.lost:
 			return
 		}
 	}
@@ -160,11 +156,7 @@ func (f *jobFollower) chunk(text []byte) []byte {
 
 // write reports whether the caller takes it, and may.
 func (f *jobFollower) write(frames []byte) bool {
-	if f.current.Load().guard.check(f.r) != nil {
-		return false
-	}
-	_, err := f.w.Write(frames)
-	return err == nil && http.NewResponseController(f.w).Flush() == nil
+	return f.current.Load().guard.check(f.r) == nil && f.place.write(f.w, frames)
 }
 
 // wholeText is how much of text there is without a character that has only

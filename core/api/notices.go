@@ -17,8 +17,6 @@ const (
 	// maxNotices is how many wishes are told in that time. A caller who tries
 	// names can't bury the other events under them.
 	maxNotices = 100
-	// longestName is how much of a name is told: no model's is longer.
-	longestName = 512
 )
 
 // notices remember what [Deps.Missing] was told: a caller who keeps asking for
@@ -58,7 +56,7 @@ func (s *service) notice(r *http.Request, err error) {
 		return
 	}
 	caller, _ := s.guard.caller(r.Header)
-	model := strings.Clone(absent.name[:min(len(absent.name), longestName)]) // not to hold the whole name
+	model := strings.Clone(core.ShortName(absent.name)) // not to hold the body that it stands in
 	route := r.URL.Path
 	if strings.HasPrefix(route, modelPrefix) {
 		route = modelPrefix

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,5 +145,32 @@ func TestOpenAIOff(t *testing.T) {
 	}
 	if got := f.get("/api/tags"); got.status != 200 {
 		t.Errorf("/api/tags: %d", got.status)
+	}
+}
+
+// What a server adds to its entries reaches its clients.
+func TestOpenAIModelsOfATargetThatSpeaksOnlyV1(t *testing.T) {
+	const (
+		served = `{"name":"org/Big","modified_at":"2026-11-23T08:19:04Z","id":"org/Big","object":"model","owned_by":"vllm","max_model_len":4096}`
+		plain  = `{"name":"plain","modified_at":"2026-11-22T08:19:04Z"}` // of a plugin that says no more
+	)
+	var down atomic.Bool
+	f := start(t, found(model(plain), model(served)), nil, func(o *setup) {
+		o.Upstream = func() (core.Upstream, error) {
+			if down.Load() {
+				return core.Upstream{}, core.ErrUnavailable
+			}
+			return core.Upstream{URL: upstream, V1Only: true}, nil
+		}
+	})
+	for _, name := range []string{"up", "down"} {
+		got := f.get("/v1/models")
+		got.says(t, 200, `{"object":"list","data":[`+served+`,{"id":"plain","object":"model","created":1795335544,"owned_by":"library"}]}`)
+		if again := f.get("/v1/models", "If-None-Match: "+got.header.Get("ETag")); again.status != 304 {
+			t.Errorf("%s: asked again: %d", name, again.status)
+		}
+		f.get("/v1/models/org%2Fbig").says(t, 200, served)
+		f.get("/v1/models/Plain").says(t, 200, `{"id":"Plain","object":"model","created":1795335544,"owned_by":"library"}`)
+		down.Store(true)
 	}
 }

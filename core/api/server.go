@@ -101,8 +101,10 @@ type Server struct {
 	pulse     *pulse
 	shown     *showMemory
 	crowd     *crowd
-	streams   chan struct{}             // holds one for each open stream of events
-	followers chan struct{}             // and for each of a job's
+	streams   places                    // of events
+	followers places                    // of a job's
+	frames    frameMemory               // of events
+	v1Only    atomic.Bool               // what the backend plugin last said of its target; written by any
 	changed   atomic.Pointer[time.Time] // when a request last loaded or unloaded a model; written by any, the last counts
 	current   atomic.Pointer[service]   // written by Set
 }
@@ -118,8 +120,8 @@ func New(deps Deps, opts Options, log *slog.Logger) *Server {
 		pulse:     &pulse{probe: deps.Probe},
 		shown:     newShowMemory(),
 		crowd:     newCrowd(log),
-		streams:   make(chan struct{}, maxStreams),
-		followers: make(chan struct{}, maxFollowers),
+		streams:   places{most: maxStreams},
+		followers: places{most: maxFollowers},
 	}
 	s.Set(opts)
 	return s

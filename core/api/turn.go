@@ -38,7 +38,7 @@ func (none) Failed() {}
 // for that model; the target lets finish what runs. A request that only loads
 // a model takes its turn, for it drives another out.
 func (s *service) turn(r *http.Request, name string, body []byte) (Turn, error) {
-	if s.deps.Acquire == nil || inCloud(name) || unloads(r.URL.Path, body) {
+	if s.deps.Acquire == nil || core.InCloud(name) || unloads(r.URL.Path, body) {
 		return none{}, nil
 	}
 	if model, ok := installed(s.inventory.Snapshot(), core.Meanings(name)); ok {

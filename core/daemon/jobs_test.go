@@ -86,7 +86,7 @@ func (s *stage) mustGoOn(tags ...string) (chats []line) {
 	s.t.Helper()
 	var got []string
 	for range tags {
-		s.goOn <- struct{}{}
+		s.end()
 		chats = append(chats, s.next())
 		got = append(got, chats[len(chats)-1].Tag)
 	}
@@ -94,6 +94,16 @@ func (s *stage) mustGoOn(tags ...string) (chats []line) {
 		s.t.Fatalf("they came in the order %v, want %v", got, tags)
 	}
 	return chats
+}
+
+// end ends a chat that is on.
+func (s *stage) end() {
+	s.t.Helper()
+	select {
+	case s.goOn <- struct{}{}:
+	case <-time.After(soon):
+		s.t.Fatal("no chat is on")
+	}
 }
 
 // mustBeAlone wants no other request to have got through.
@@ -116,7 +126,7 @@ type front struct {
 }
 
 func newFront(t *testing.T, url string, client *api.Client) *front {
-	f := &front{Client: client, t: t, url: url, client: &http.Client{Transport: new(http.Transport)}}
+	f := &front{Client: client, t: t, url: url, client: &http.Client{Transport: new(http.Transport), Timeout: 3 * soon}}
 	t.Cleanup(f.client.CloseIdleConnections)
 	testkit.Await(t, soon, "a first poll", func() error {
 		health, err := client.Health(t.Context())
@@ -198,7 +208,7 @@ func TestCallersOfTwoModelsTakeTurns(t *testing.T) {
 		f.waitsFor(tag[:1], tag)
 	}
 	s.mustGoOn("a1", "a2", "b1", "b2", "b3")
-	s.goOn <- struct{}{}
+	s.end()
 }
 
 func TestACallerWhoLeavesLeavesTheQueue(t *testing.T) {
@@ -210,7 +220,7 @@ func TestACallerWhoLeavesLeavesTheQueue(t *testing.T) {
 	leave()
 	f.awaitWaiting(1)
 	s.mustGoOn("a1")
-	s.goOn <- struct{}{}
+	s.end()
 	f.awaitWaiting(0)
 	s.mustBeAlone()
 }
@@ -252,9 +262,9 @@ func TestAModelBesideDoesNotWait(t *testing.T) {
 	if got := s.next(); got.Tag != "s1" {
 		t.Errorf("%s came", got.Tag)
 	}
-	s.goOn <- struct{}{}
+	s.end()
 	s.mustGoOn("b1")
-	s.goOn <- struct{}{}
+	s.end()
 }
 
 // A caller on the line goes before the jobs for the same model; whose model
@@ -271,7 +281,7 @@ func TestJobsAndCallersShareOneOrder(t *testing.T) {
 		t.Errorf("the queue is %+v, %v", got, err)
 	}
 	s.mustGoOn("call", "job", "call for b", "other")
-	s.goOn <- struct{}{}
+	s.end()
 	for _, id := range []string{job, other} {
 		f.awaitState(id, core.JobDone)
 	}
@@ -304,8 +314,8 @@ func TestMoreSlotsCountAtOnce(t *testing.T) {
 	f.awaitWaiting(2)
 	s.mustBeAlone()
 	s.mustGoOn("a2", "job")
-	s.goOn <- struct{}{}
-	s.goOn <- struct{}{}
+	s.end()
+	s.end()
 }
 
 // While more work waits for a model, the target is asked to keep it; a job that
@@ -321,7 +331,7 @@ func TestAModelStaysWhileWorkForItWaits(t *testing.T) {
 	if got[0].KeepAlive != "10m" || got[1].KeepAlive != "3s" {
 		t.Errorf("the target was asked to keep the model for %q and %q", got[0].KeepAlive, got[1].KeepAlive)
 	}
-	s.goOn <- struct{}{}
+	s.end()
 }
 
 // A foreman that can't keep jobs says so, and does the rest.

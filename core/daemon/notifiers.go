@@ -80,8 +80,8 @@ func (n *notifiers) become(cfg config.Config, started map[string]*host.NotifierP
 		case one == nil:
 			n.add(name, host.KeepNotifier(process, n.restarted, n.log), wanted)
 			continue
-		case process != nil:
-			one.slot.Swap(process)
+		case process != nil && !one.slot.Swap(process):
+			n.log.Error("the notifier as it was goes on: foreman stops, or its plugin hangs", "notifier", name)
 		}
 		one.queue.Set(outboxOptions(wanted))
 	}

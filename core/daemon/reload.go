@@ -123,7 +123,12 @@ func (d *Daemon) change(p *plan) inventory.Change {
 	if p.backend == nil {
 		return change
 	}
-	change.Swap = func() { d.backend.Swap(p.backend); d.server.Woken() }
+	change.Swap = func() {
+		if !d.backend.Swap(p.backend) {
+			d.log.Error("the backend plugin as it was goes on: foreman stops, or it hangs")
+		}
+		d.server.Woken()
+	}
 	before, after := target(d.inForce), target(p.next)
 	if !after.SameTarget(&before) {
 		first := d.state.Load(after)
@@ -134,10 +139,10 @@ func (d *Daemon) change(p *plan) inventory.Change {
 
 // reject tells that the config in force stays.
 func (d *Daemon) reject(err error) {
-	data := &core.ConfigRejectedData{Problem: err.Error()}
+	data := core.ConfigRejectedData{Problem: err.Error()}
 	var problem *config.Error
 	if errors.As(err, &problem) {
-		data = &core.ConfigRejectedData{File: problem.File, Line: problem.Line, Key: problem.Key, Problem: problem.Problem}
+		data = core.ConfigRejectedData{File: problem.File, Line: problem.Line, Key: problem.Key, Problem: problem.Problem}
 	}
 	if data.File != "" {
 		if abs, err := filepath.Abs(data.File); err == nil { // whoever reads it stands elsewhere
@@ -147,7 +152,7 @@ func (d *Daemon) reject(err error) {
 	d.log.Error("the config was rejected; the one before stays in force",
 		"file", data.File, "line", data.Line, "key", data.Key, "error", data.Problem)
 	told := *d.told.Load()
-	told.Error = data
+	told.Error = &data
 	d.told.Store(&told)
 	d.tellOf(core.EventConfigRejected, data, "the config was rejected, the one before stays in force: %v", err)
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"encoding/json"
 	"log/slog"
-	"slices"
 
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/api"
@@ -45,12 +44,9 @@ func schedule(cfg config.Config) sched.Options {
 	s := cfg.Schedule
 	return sched.Options{
 		Rules:      sched.Rules{Parallel: s.Parallel, MaxStint: s.MaxStint, Linger: s.Linger},
-		MaxWaiting: s.MaxWaiting, Beside: slices.Concat(s.Beside, inCloud),
+		MaxWaiting: s.MaxWaiting, Beside: s.Beside,
 	}
 }
-
-// inCloud are the names of models that take none of the target's memory.
-var inCloud = []string{"*:cloud", "*-cloud", "*/*:cloud", "*/*-cloud"}
 
 func jobsOptions(cfg config.Config) jobs.Options {
 	return jobs.Options{

@@ -45,6 +45,9 @@ func (l *line) acquire(ctx context.Context, model, caller string) (api.Turn, err
 
 // acquireFor waits for the turn of a job.
 func (l *line) acquireFor(ctx context.Context, t jobs.Ticket) (jobs.Turn, error) {
+	if core.InCloud(t.Name) {
+		return new(sched.Turn), nil // as of a model that doesn't queue
+	}
 	turn, err := l.scheduler.Acquire(ctx, sched.Request{
 		ID: t.ID, Model: t.Model, Name: t.Name, Caller: t.Caller, Priority: t.Priority, Arrived: t.Arrived,
 	})
@@ -101,13 +104,14 @@ func (d *Daemon) closeStore() {
 	}
 }
 
-// resident is what was last seen in the target's memory, and when.
+// resident is what was last seen in the target's memory, and since when at
+// least that is so.
 func (d *Daemon) resident() ([]core.Resident, time.Time) {
 	snapshot := d.poller.Snapshot()
 	if snapshot.Residency == nil {
 		return nil, time.Time{}
 	}
-	return snapshot.Residency.Models, snapshot.ResidencyAt
+	return snapshot.Residency.Models, snapshot.ResidencyFrom
 }
 
 // do runs a job on the target.

@@ -129,6 +129,90 @@ func TestStopPutsBack(t *testing.T) {
 	})
 }
 
+// hung has one method that hangs, for as long as it may.
+type hung struct {
+	*memory
+	method string
+}
+
+func (h hung) try(ctx context.Context, method string, do func() error) error {
+	if h.method != method {
+		return do()
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (h hung) Fail(ctx context.Context, id, reason string, now time.Time) error {
+	return h.try(ctx, "Fail", func() error { return h.memory.Fail(ctx, id, reason, now) })
+}
+
+func (h hung) Claim(ctx context.Context, id, node string, now time.Time) (job core.Job, payload []byte, err error) {
+	err = h.try(ctx, "Claim", func() error {
+		job, payload, err = h.memory.Claim(ctx, id, node, now)
+		return err
+	})
+	return job, payload, err
+}
+
+func (h hung) Working(ctx context.Context, id, node string) error {
+	return h.try(ctx, "Working", func() error { return h.memory.Working(ctx, id, node) })
+}
+
+func (h hung) Finish(ctx context.Context, id, node string, state core.JobState, reason string, attempt *core.Attempt, result *core.JobResult) error {
+	return h.try(ctx, "Finish", func() error { return h.memory.Finish(ctx, id, node, state, reason, attempt, result) })
+}
+
+func (h hung) Told(ctx context.Context, id string) error {
+	return h.try(ctx, "Told", func() error { return h.memory.Told(ctx, id) })
+}
+
+// TestStopIsShort, whatever the store hangs in when it comes.
+func TestStopIsShort(t *testing.T) {
+	expires := func(q *core.JobRequest) {
+		soon := time.Now().Add(500 * time.Millisecond)
+		q.ExpiresAt = &soon
+	}
+	for name, c := range map[string]struct {
+		method string
+		change func(*room) // before the jobs come
+		job    func(*core.JobRequest)
+	}{
+		"a claim":              {"Claim", nil, nil},
+		"the beginning":        {"Working", nil, nil},
+		"an end":               {"Finish", nil, nil},
+		"what was told":        {"Told", nil, to("http://a")},
+		"many that expired":    {"Fail", func(r *room) { r.turns.take() }, expires},
+		"many that waited":     {"Fail", func(r *room) { r.looks(core.Degraded) }, nil},
+		"many without a model": {"Fail", func(r *room) { r.looks(core.Healthy, "b") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _ := openHooked(t, func(r *room, opts *jobs.Options) {
+					opts.MaxAge = time.Second
+					r.deps.Store = hung{r.store, c.method}
+				})
+				if c.change != nil {
+					c.change(r)
+				}
+				for range 5 {
+					r.submit("a", func(q *core.JobRequest) {
+						if c.job != nil {
+							c.job(q)
+						}
+					})
+				}
+				after(6 * time.Second)
+				began := time.Now()
+				r.stop()
+				if took := time.Since(began); took == 0 || took > 2*time.Second {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
 func TestKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, nil)

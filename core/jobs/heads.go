@@ -1,10 +1,6 @@
 package jobs
 
-import (
-	"maps"
-
-	"github.com/seed-af7fee88/foreman/core"
-)
+import "github.com/seed-af7fee88/foreman/core"
 
 // heads are the jobs that wait for their turn in this foreman, as of the last
 // look at the store. Once it is published it is immutable.
@@ -44,7 +40,7 @@ func (h *heads) suffice(job core.Job) bool {
 // more reports whether, as far as is known, a job other than that with id
 // waits for model.
 func (h *heads) more(model core.ModelName, id string) bool {
-	for other := range maps.Keys(h.ids[model]) {
+	for other := range h.ids[model] {
 		if other != id {
 			return true
 		}

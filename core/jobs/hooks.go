@@ -41,7 +41,7 @@ type hooks struct {
 	mu      sync.Mutex
 	inbox   []hook
 	waiting int  // in inbox and lines
-	lost    bool // the end of a job was dropped
+	lost    bool // there may be ends that don't wait
 }
 
 type hook struct {
@@ -87,9 +87,17 @@ type hooksLoop struct {
 	lines   map[string]*line // by job
 	busy    int
 	results chan hookResult
-	ends    chan []core.Job // from the store
-	reading bool
+	ends    chan untold
+	reading bool            // a look at the store is under way
+	over    map[string]bool // jobs whose end was settled since that look began
+	rest    time.Time       // no look before
 	alarm   *time.Timer
+}
+
+// untold is what the store said.
+type untold struct {
+	ended []core.Job
+	err   error
 }
 
 // A line is what waits for one job's webhook.
@@ -102,15 +110,16 @@ type line struct {
 }
 
 type hookResult struct {
-	job string
-	err error
+	job  string
+	err  error
+	kept bool // the store doesn't know that it is done with
 }
 
 // run delivers until ctx ends. What waits then is lost, but for ends.
 func (h *hooks) run(ctx context.Context) {
 	l := hooksLoop{
 		hooks: h, lines: map[string]*line{}, alarm: time.NewTimer(0),
-		results: make(chan hookResult), ends: make(chan []core.Job),
+		results: make(chan hookResult), ends: make(chan untold),
 	}
 	defer l.alarm.Stop()
 	l.lost = true // perhaps, by whoever ran before
@@ -123,8 +132,8 @@ func (h *hooks) run(ctx context.Context) {
 		case <-l.alarm.C:
 		case r := <-l.results:
 			l.settle(r)
-		case ended := <-l.ends:
-			l.restore(ended)
+		case found := <-l.ends:
+			l.restore(found)
 		case <-ctx.Done():
 		}
 	}
@@ -157,40 +166,57 @@ func (l *hooksLoop) add(h hook) {
 	at.hooks = append(at.hooks, h)
 }
 
-// refill reads which ends are untold, if any may have been dropped and there
-// is room.
+// refill reads which ends are untold, if there may be some that don't wait,
+// and there is room.
 func (l *hooksLoop) refill(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.lost || l.reading || l.waiting > maxHooks/2 {
+	if !l.lost || l.reading || l.waiting > maxHooks/2 || time.Now().Before(l.rest) {
 		return
 	}
-	l.lost, l.reading = false, true
+	l.lost, l.reading, l.over = false, true, map[string]bool{}
 	go func() {
 		ended, err := l.store.Untold(ctx, maxHooks)
 		if err != nil && ctx.Err() == nil {
 			l.log.Warn("it can't be read which webhooks have yet to be told", "error", err)
 		}
-		l.ends <- ended
+		l.ends <- untold{ended, err}
 	}()
 }
 
-// restore adds the ends that don't wait already.
-func (l *hooksLoop) restore(ended []core.Job) {
+// restore adds the ends that don't wait already. It reads on later if there
+// may be more.
+func (l *hooksLoop) restore(found untold) {
 	l.reading = false
 	l.take()
-	for _, job := range ended {
-		if at := l.lines[job.ID]; at != nil && slices.ContainsFunc(at.hooks, func(h hook) bool { return h.ended }) {
+	for _, job := range found.ended {
+		if l.over[job.ID] || l.lines[job.ID].ends() {
 			continue
 		}
 		l.offer(job, l.describe(job))
 	}
+	if found.err != nil {
+		l.rest = time.Now().Add(mostPause)
+	}
+	if found.err != nil || len(found.ended) == maxHooks {
+		l.mu.Lock()
+		l.lost = true
+		l.mu.Unlock()
+	}
+}
+
+// ends reports whether the end of the job waits in the line, which may be nil.
+func (at *line) ends() bool {
+	return at != nil && slices.ContainsFunc(at.hooks, func(h hook) bool { return h.ended })
 }
 
 // start begins the deliveries that are due, and sets the alarm for the next.
 func (l *hooksLoop) start(ctx context.Context) {
 	now := time.Now()
 	var next time.Time
+	if l.rest.After(now) {
+		next = l.rest
+	}
 	for _, at := range l.lines {
 		switch {
 		case at.busy:
@@ -222,12 +248,16 @@ func (l *hooksLoop) deliver(ctx context.Context, h hook, last bool) {
 		l.log.Warn("a job's webhook is given up", "job", h.job, "event", h.event.Type, "error", err)
 		err = nil
 	}
+	result := hookResult{job: h.job, err: err}
 	if err == nil && h.ended {
-		if err := l.store.Told(context.WithoutCancel(ctx), h.job); err != nil && !errors.Is(err, core.ErrNoJob) {
-			l.log.Warn("a job's webhook is told again after a restart", "job", h.job, "error", err)
+		write, cancel := writing(ctx, ctx.Done())
+		defer cancel()
+		if err := l.store.Told(write, h.job); err != nil && !errors.Is(err, core.ErrNoJob) {
+			l.log.Warn("a job's webhook may be told its end again", "job", h.job, "error", err)
+			result.kept = true
 		}
 	}
-	l.results <- hookResult{h.job, err}
+	l.results <- result
 }
 
 func (l *hooksLoop) settle(r hookResult) {
@@ -237,6 +267,12 @@ func (l *hooksLoop) settle(r hookResult) {
 	if r.err != nil {
 		at.due = time.Now().Add(at.pause.NextBackOff())
 		return
+	}
+	if r.kept {
+		l.rest = time.Now().Add(mostPause) // else it would be read, and told, over and over
+	}
+	if l.reading && at.hooks[0].ended {
+		l.over[r.job] = true
 	}
 	at.pause.Reset()
 	at.hooks, at.since, at.due = at.hooks[1:], time.Time{}, time.Time{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -223,6 +224,125 @@ func TestTooManyWebhooks(t *testing.T) {
 		}
 		if l.most > 16 {
 			t.Errorf("%d came at a time", l.most)
+		}
+	})
+}
+
+// cancelMany has so many jobs end whose webhooks can't be reached.
+func cancelMany(r *room, l *listener, n int) {
+	r.t.Helper()
+	l.answers(fails)
+	r.turns.take()
+	var ids []string
+	for i := range n {
+		ids = append(ids, r.submit("a", to(fmt.Sprint("http://", i))))
+	}
+	for _, id := range ids {
+		if _, err := r.Cancel(r.t.Context(), id); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// TestManyEndsAreToldAfterARestart: more than are read, and wait, at a time.
+func TestManyEndsAreToldAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1600
+		r, l := openHooked(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = n })
+		cancelMany(r, l, n)
+		r.stop()
+		l.answers(func(ctx context.Context, _ string) error { return wait(ctx, 100*time.Millisecond) })
+		r.again()
+		after(time.Minute)
+		for i := range n {
+			if states, _ := l.got(fmt.Sprint("http://", i)); states != "cancelled" {
+				t.Fatalf("%d was told: %s", i, states)
+			}
+		}
+	})
+}
+
+func TestEndsAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := openHooked(t, nil)
+		cancelMany(r, l, 1)
+		r.stop()
+		l.answers(nil)
+		calls := 0
+		r.store.breaks(func(method string) error {
+			if method != "Untold" {
+				return nil
+			}
+			calls++
+			return errors.New("disk full")
+		})
+		r.again()
+		after(10 * time.Minute)
+		if calls < 2 || calls > 20 {
+			t.Errorf("%d calls in ten minutes", calls)
+		}
+		r.store.breaks(nil)
+		after(2 * time.Minute)
+		if states, _ := l.got("http://0"); states != "cancelled" {
+			t.Errorf("told: %s", states)
+		}
+	})
+}
+
+// TestTheStoreForgetsWhatWasTold: what it can't keep is told again, but not
+// without a pause.
+func TestTheStoreForgetsWhatWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 1000 // as many as are read at a time
+		r, l := openHooked(t, nil)
+		cancelMany(r, l, n)
+		r.stop()
+		l.answers(nil)
+		r.store.breaks(func(method string) error {
+			if method == "Told" {
+				return errors.New("disk full")
+			}
+			return nil
+		})
+		r.again()
+		after(10 * time.Minute)
+		if l.tried > 11*n {
+			t.Errorf("%d were told in ten minutes", l.tried)
+		}
+		r.store.breaks(nil)
+		after(2 * time.Minute)
+		l.answers(nil)
+		after(10 * time.Minute)
+		if l.tried > 0 {
+			t.Errorf("%d were told once the store knew", l.tried)
+		}
+	})
+}
+
+// slowly reads what is untold, and returns it a while later.
+type slowly struct{ *memory }
+
+func (s slowly) Untold(ctx context.Context, limit int) ([]core.Job, error) {
+	ended, err := s.memory.Untold(ctx, limit)
+	return ended, errors.Join(err, wait(ctx, 10*time.Second))
+}
+
+// TestAnEndIsToldOnce, though it was read as untold before.
+func TestAnEndIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := openHooked(t, nil)
+		r.stop()
+		r.deps.Store = slowly{r.store}
+		l.answers(func(ctx context.Context, _ string) error { return wait(ctx, time.Second) })
+		r.Jobs = jobs.New(r.deps, options, slog.New(slog.NewTextHandler(&r.log, nil)))
+		id := r.submit("a", to("http://a"))
+		if _, err := r.Cancel(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		r.run()
+		after(time.Minute)
+		if states, _ := l.got("http://a"); states != "queued cancelled" {
+			t.Errorf("told: %s", states)
 		}
 	})
 }

@@ -77,15 +77,14 @@ func (r *row) copied() core.Job {
 }
 
 // owned has do change a row that node owns.
-func (m *memory) owned(method, id, node string, do func(r *row)) error {
-	_, err := m.change(method, id, func(r *row) error {
+func (m *memory) owned(method, id, node string, do func(r *row)) (core.Job, error) {
+	return m.change(method, id, func(r *row) error {
 		if r.node != node {
 			return core.ErrJobConflict
 		}
 		do(r)
 		return nil
 	})
-	return err
 }
 
 func (r *row) end(state core.JobState, reason string, at time.Time) {
@@ -104,7 +103,7 @@ func (r *row) endAttempt(attempt *core.Attempt) {
 	if attempt == nil {
 		return
 	}
-	if r.Attempts = append(r.Attempts, *attempt); len(r.Attempts) > 100 {
+	if r.Attempts = append(r.Attempts, *attempt); len(r.Attempts) > jobs.MostAttempts {
 		r.Attempts = r.Attempts[1:]
 	}
 }
@@ -167,6 +166,9 @@ func (m *memory) sorted(which func(*row) bool) []*row {
 func (m *memory) List(_ context.Context, query core.JobQuery) (page []core.Job, next string, err error) {
 	end, err := m.begin("List")
 	defer end()
+	if err != nil {
+		return nil, "", err
+	}
 	model := core.NameOf(query.Model)
 	found := m.sorted(func(r *row) bool {
 		return (query.State == "" || r.State == query.State) && (query.Model == "" || r.model == model) &&
@@ -175,11 +177,11 @@ func (m *memory) List(_ context.Context, query core.JobQuery) (page []core.Job, 
 	slices.Reverse(found)
 	for i, r := range found {
 		if i == max(1, query.Limit) {
-			return page, page[i-1].ID, err
+			return page, page[i-1].ID, nil
 		}
 		page = append(page, r.copied())
 	}
-	return page, "", err
+	return page, "", nil
 }
 
 func (m *memory) Payload(_ context.Context, id string) (payload []byte, err error) {
@@ -251,10 +253,11 @@ func (m *memory) Claim(_ context.Context, id, node string, now time.Time) (job c
 }
 
 func (m *memory) Working(_ context.Context, id, node string) error {
-	return m.owned("Working", id, node, func(r *row) { r.State = core.JobWorking })
+	_, err := m.owned("Working", id, node, func(r *row) { r.State = core.JobWorking })
+	return err
 }
 
-func (m *memory) PutBack(_ context.Context, id, node string, attempt core.Attempt, notBefore time.Time) error {
+func (m *memory) PutBack(_ context.Context, id, node string, attempt core.Attempt, notBefore time.Time) (core.Job, error) {
 	return m.owned("PutBack", id, node, func(r *row) { r.putBack(attempt, notBefore) })
 }
 
@@ -262,7 +265,7 @@ func (m *memory) Finish(_ context.Context, id, node string, state core.JobState,
 	if !state.Ended() {
 		return errors.New("no end")
 	}
-	return m.owned("Finish", id, node, func(r *row) {
+	_, err := m.owned("Finish", id, node, func(r *row) {
 		r.endAttempt(attempt)
 		ended := time.Now()
 		if attempt != nil {
@@ -273,6 +276,7 @@ func (m *memory) Finish(_ context.Context, id, node string, state core.JobState,
 			r.result, r.Status = result, result.Status
 		}
 	})
+	return err
 }
 
 func (m *memory) Cancel(_ context.Context, id string, now time.Time) (core.Job, error) {
@@ -303,11 +307,14 @@ func (m *memory) Fail(_ context.Context, id, reason string, now time.Time) error
 func (m *memory) Expired(_ context.Context, now time.Time, limit int) ([]core.Job, error) {
 	end, err := m.begin("Expired")
 	defer end()
+	if err != nil {
+		return nil, err
+	}
 	found := m.sorted(func(r *row) bool {
 		return r.State == core.JobQueued && r.ExpiresAt != nil && !r.ExpiresAt.After(now)
 	})
 	slices.SortStableFunc(found, func(a, b *row) int { return a.ExpiresAt.Compare(*b.ExpiresAt) })
-	return copies(found, limit), err
+	return copies(found, limit), nil
 }
 
 func copies(rows []*row, limit int) (list []core.Job) {
@@ -334,10 +341,13 @@ func (m *memory) Retry(_ context.Context, id string, now time.Time) (core.Job, e
 func (m *memory) Cancelled(_ context.Context, node string) (ids []string, err error) {
 	end, err := m.begin("Cancelled")
 	defer end()
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range m.sorted(func(r *row) bool { return r.cancel && r.node == node }) {
 		ids = append(ids, r.ID)
 	}
-	return ids, err
+	return ids, nil
 }
 
 func (m *memory) Recover(_ context.Context, node string, now time.Time) (int, error) {
@@ -356,39 +366,51 @@ func (m *memory) Recover(_ context.Context, node string, now time.Time) (int, er
 func (m *memory) Counts(context.Context) (map[core.JobState]int, error) {
 	end, err := m.begin("Counts")
 	defer end()
+	if err != nil {
+		return nil, err
+	}
 	counts := map[core.JobState]int{}
 	for _, state := range core.JobStates() {
 		counts[state] = len(m.sorted(func(r *row) bool { return r.State == state }))
 	}
-	return counts, err
+	return counts, nil
 }
 
 func (m *memory) Ahead(_ context.Context, job core.Job) (int, error) {
 	end, err := m.begin("Ahead")
 	defer end()
+	if err != nil {
+		return 0, err
+	}
 	model := core.NameOf(job.Model)
 	return len(m.sorted(func(r *row) bool {
 		return r.State == core.JobQueued && r.NotBefore == nil && r.model == model &&
 			(r.Priority > job.Priority || r.Priority == job.Priority && r.ID < job.ID)
-	})), err
+	})), nil
 }
 
 func (m *memory) Forget(_ context.Context, before time.Time) (int, error) {
 	end, err := m.begin("Forget")
 	defer end()
+	if err != nil {
+		return 0, err
+	}
 	old := m.sorted(func(r *row) bool { return r.EndedAt != nil && r.EndedAt.Before(before) })
 	for _, r := range old {
 		delete(m.rows, r.ID)
 	}
-	return len(old), err
+	return len(old), nil
 }
 
 func (m *memory) Untold(_ context.Context, limit int) ([]core.Job, error) {
 	end, err := m.begin("Untold")
 	defer end()
+	if err != nil {
+		return nil, err
+	}
 	found := m.sorted(func(r *row) bool { return r.untold })
 	slices.SortStableFunc(found, func(a, b *row) int { return a.EndedAt.Compare(*b.EndedAt) })
-	return copies(found, limit), err
+	return copies(found, limit), nil
 }
 
 func (m *memory) Told(_ context.Context, id string) error {

@@ -279,6 +279,9 @@ func (l *loop) read(ctx context.Context, opts *Options, snapshot *core.Snapshot)
 		return v, fmt.Errorf("look for expired jobs: %w", err)
 	}
 	for _, job := range expired {
+		if ctx.Err() != nil {
+			return v, ctx.Err()
+		}
 		l.fail(ctx, job.ID, "the job expired before its turn came")
 	}
 	if v.cancelled, err = l.deps.Store.Cancelled(ctx, l.deps.Node); err != nil {
@@ -301,6 +304,9 @@ func (l *loop) outwait(ctx context.Context, opts *Options, snapshot *core.Snapsh
 		problem = fault.Detail
 	}
 	for _, job := range waiting {
+		if ctx.Err() != nil {
+			return
+		}
 		since := job.CreatedAt
 		if snapshot.InventoryAt.After(since) {
 			since = snapshot.InventoryAt

@@ -7,6 +7,9 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 )
 
+// MostAttempts is how many of its last attempts a job remembers.
+const MostAttempts = 100
+
 // A Store keeps jobs through crashes. Several foremen may share one: all that
 // changes a job does so in one transaction, and only from the state that it
 // names. jobstest checks any implementation.
@@ -15,7 +18,8 @@ import (
 // node, or it has ended. Payload and result are kept byte for byte. Of two
 // jobs that is the older whose ID comes first, however often it is put back
 // or retried; models are told apart as [core.NameOf] reads them. The
-// store leaves Position to whoever asks Ahead.
+// store leaves Position to whoever asks Ahead, and keeps the last [MostAttempts]
+// of Attempts.
 type Store interface {
 	// Insert keeps a new job, which waits, with its payload, and returns once
 	// it would survive a crash. A job with the idempotency key of an earlier
@@ -50,8 +54,9 @@ type Store interface {
 	Working(ctx context.Context, id, node string) error
 
 	// PutBack ends the attempt of a job that node owns; it waits again, due
-	// at notBefore. If somebody wants it cancelled, it ends so instead.
-	PutBack(ctx context.Context, id, node string, attempt core.Attempt, notBefore time.Time) error
+	// at notBefore. If somebody wants it cancelled, it ends so instead. It
+	// returns the job as it is then.
+	PutBack(ctx context.Context, id, node string, attempt core.Attempt, notBefore time.Time) (core.Job, error)
 
 	// Finish ends a job that node owns, and the attempt; nil if the target
 	// never had it. It stores result if that isn't nil. A job that node

@@ -90,8 +90,8 @@ type glance struct {
 func (t *topic) look(offset int) glance {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	offset = min(offset, len(t.answer.Body))
-	return glance{t.news, t.changes, t.attempt, t.answer.Body[offset:]}
+	n := len(t.answer.Body)
+	return glance{t.news, t.changes, t.attempt, t.answer.Body[min(offset, n):n:n]}
 }
 
 // begin forgets the answer to the attempt before.

@@ -24,7 +24,6 @@ const (
 
 const (
 	patientTries = 3   // at an away target, a second apart: it may be back
-	keptAttempts = 100 // of core.Job.Attempts
 	maxReason    = 500 // bytes of the target's words
 )
 
@@ -107,7 +106,7 @@ func awaySince(job core.Job, now time.Time) (since time.Time, tries int) {
 			tries++
 		}
 	}
-	if len(job.Attempts) >= keptAttempts && tries > 0 {
+	if len(job.Attempts) >= MostAttempts && tries > 0 {
 		since = job.CreatedAt
 	}
 	return since, tries

@@ -16,7 +16,7 @@ import (
 const (
 	// storeTimeout bounds a write that mustn't be cut off with its job.
 	storeTimeout = 10 * time.Second
-	// stopTimeout is the same while foreman stops.
+	// stopTimeout is how long it may go on once foreman stops.
 	stopTimeout = 800 * time.Millisecond
 )
 
@@ -121,7 +121,7 @@ func installed(snapshot *core.Snapshot, model string) bool {
 
 // fail ends a job that waits, unless it doesn't any more.
 func (l *loop) fail(ctx context.Context, id, reason string) {
-	ctx, cancel := writing(ctx)
+	ctx, cancel := writing(ctx, l.stopping)
 	defer cancel()
 	err := l.deps.Store.Fail(ctx, id, reason, time.Now())
 	if err == nil {
@@ -133,26 +133,40 @@ func (l *loop) fail(ctx context.Context, id, reason string) {
 	}
 }
 
-// writing is a context for a write to the store that goes on when ctx ends.
-func writing(ctx context.Context) (context.Context, context.CancelFunc) {
-	timeout := storeTimeout
-	if errors.Is(context.Cause(ctx), errStopped) {
-		timeout = stopTimeout
-	}
-	return context.WithTimeout(context.WithoutCancel(ctx), timeout)
+// writing is a context for a write to the store that goes on when ctx ends,
+// but not for long once stopping is closed, also if it has begun before.
+func writing(ctx context.Context, stopping <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	go func() {
+		select {
+		case <-stopping:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(stopTimeout):
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // claim makes the job this node's. If it can't be told whether it is, it is
 // put back.
 func (l *loop) claim(ctx context.Context, id string) (core.Job, []byte, error) {
-	ctx, cancel := writing(ctx)
+	ctx, cancel := writing(ctx, l.stopping)
 	defer cancel()
 	now := time.Now()
 	job, payload, err := l.deps.Store.Claim(ctx, id, l.deps.Node, now)
 	if err != nil && !errors.Is(err, core.ErrJobConflict) {
-		again, cancel := writing(ctx)
+		again, cancel := writing(ctx, l.stopping)
 		defer cancel()
-		_ = l.deps.Store.PutBack(again, id, l.deps.Node, core.Attempt{At: now.UTC(), EndedAt: now.UTC(), Reason: reasonStopped}, now)
+		attempt := core.Attempt{At: now.UTC(), EndedAt: now.UTC(), Reason: reasonStopped}
+		if back, err := l.deps.Store.PutBack(again, id, l.deps.Node, attempt, now); err == nil && back.State.Ended() {
+			l.queued.Add(-1)
+			l.tell(back)
+		}
 	}
 	return job, payload, err
 }
@@ -185,7 +199,7 @@ func (l *loop) attempt(ctx context.Context, job core.Job, payload []byte, w *wor
 // working notes that the target has begun to answer.
 func (l *loop) working(ctx context.Context, id string, w *worker) {
 	l.breaker.reset()
-	bounded, cancel := writing(ctx)
+	bounded, cancel := writing(ctx, l.stopping)
 	defer cancel()
 	switch err := l.deps.Store.Working(bounded, id, l.deps.Node); {
 	case err == nil:
@@ -233,20 +247,21 @@ func (l *loop) conclude(ctx context.Context, id string, v verdict) {
 }
 
 func (l *loop) settle(ctx context.Context, id string, v verdict) error {
-	ctx, cancel := writing(ctx)
+	ctx, cancel := writing(ctx, l.stopping)
 	defer cancel()
-	var err error
-	if v.state == core.JobQueued {
-		if err = l.deps.Store.PutBack(ctx, id, l.deps.Node, v.attempt, v.notBefore); err == nil {
+	state := v.state
+	if state == core.JobQueued {
+		job, err := l.deps.Store.PutBack(ctx, id, l.deps.Node, v.attempt, v.notBefore)
+		if err != nil {
+			return err
+		}
+		if state = job.State; state == core.JobQueued {
 			l.queued.Add(1)
 		}
-	} else {
-		err = l.deps.Store.Finish(ctx, id, l.deps.Node, v.state, v.reason, &v.attempt, v.result)
-	}
-	if err != nil {
+	} else if err := l.deps.Store.Finish(ctx, id, l.deps.Node, state, v.reason, &v.attempt, v.result); err != nil {
 		return err
 	}
-	l.log.Info("a job's attempt has ended", "job", id, "state", v.state, "error", v.attempt.Error)
+	l.log.Info("a job's attempt has ended", "job", id, "state", state, "error", v.attempt.Error)
 	l.tellOf(ctx, id)
 	return nil
 }

@@ -126,6 +126,8 @@ func notifierError(ctx context.Context, call string, err error) error {
 	switch {
 	case st.Code() == codes.FailedPrecondition:
 		return &undeliverable{cmp.Or(said, core.ErrUndeliverable.Error())}
+	case st.Code() == codes.ResourceExhausted: // it has more than the plugin's gRPC takes
+		return &undeliverable{call + ": " + cmp.Or(said, "too large for the plugin")}
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("%s: %w", call, context.Canceled)
 	case st.Code() == codes.DeadlineExceeded:
@@ -137,7 +139,7 @@ func notifierError(ctx context.Context, call string, err error) error {
 	}
 }
 
-// An undeliverable is [core.ErrUndeliverable] in the plugin's own words.
+// An undeliverable is [core.ErrUndeliverable] in other words.
 type undeliverable struct{ sentence string }
 
 func (e *undeliverable) Error() string { return e.sentence }

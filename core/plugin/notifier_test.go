@@ -146,6 +146,7 @@ func TestForeignNotifiersErrors(t *testing.T) {
 	}{
 		{status.Error(codes.FailedPrecondition, "no such channel"), core.ErrUndeliverable, "no such channel"},
 		{status.Error(codes.FailedPrecondition, ""), core.ErrUndeliverable, "undeliverable"},
+		{status.Error(codes.ResourceExhausted, ""), core.ErrUndeliverable, "notify: too large for the plugin"},
 		{status.Error(codes.Unknown, "busy"), nil, "busy"},
 		{status.Error(codes.Unknown, ""), nil, "notify: Unknown"},
 		{status.Error(codes.Unavailable, "busy"), nil, "notify: busy"},
@@ -156,6 +157,15 @@ func TestForeignNotifiersErrors(t *testing.T) {
 		if err == nil || err.Error() != c.text || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%.100v: got %.100v, want %.100s", c.err, err, c.text)
 		}
+	}
+}
+
+// What gRPC itself refuses for its size it would refuse again.
+func TestEventThatIsTooLargeIsUndeliverable(t *testing.T) {
+	n := notifierOf(t, notifier{notify: func(context.Context, core.Event) error { return nil }})
+	err := n.Notify(t.Context(), core.Event{Data: json.RawMessage(`"` + strings.Repeat("x", maxMessage) + `"`)})
+	if !errors.Is(err, core.ErrUndeliverable) || !strings.Contains(err.Error(), "larger than max") {
+		t.Errorf("got %v", err)
 	}
 }
 

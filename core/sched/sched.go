@@ -31,7 +31,8 @@ const (
 
 // Deps are what a scheduler asks.
 type Deps struct {
-	// Resident is what was last seen in memory, and when. It must be cheap.
+	// Resident is what was last seen in memory, and when that look began. It
+	// must be cheap.
 	Resident func() ([]core.Resident, time.Time)
 	// Confirm asks the target what is in memory.
 	Confirm func(ctx context.Context) ([]core.Resident, error)

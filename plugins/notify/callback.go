@@ -6,11 +6,13 @@ import (
 	"fmt"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/plugin"
 )
 
 // A callback is a webhook whose address comes with each event: foreman's
 // callers name it for their jobs, and it stands in [core.WebhookField]. It is
-// judged as a configured one is, and told to nobody.
+// judged as a configured one is, and told to nobody. Unlike other notifiers it
+// gets several events at a time.
 type callback struct{ webhook }
 
 func (c *callback) Configure(_ context.Context, settings json.RawMessage) error {
@@ -19,7 +21,7 @@ func (c *callback) Configure(_ context.Context, settings json.RawMessage) error 
 		Secret       string `json:"secret"`
 		AllowPrivate bool   `json:"allow_private"`
 	}
-	if err := decode(settings, &s); err != nil {
+	if err := plugin.Decode(settings, &s); err != nil {
 		return err
 	}
 	c.guard = newGuard(s.AllowPrivate)

@@ -44,7 +44,7 @@ func (c *command) Configure(_ context.Context, settings json.RawMessage) error {
 		table
 		Argv []string `json:"argv"`
 	}
-	if err := decode(settings, &s); err != nil {
+	if err := plugin.Decode(settings, &s); err != nil {
 		return err
 	}
 	switch {

@@ -12,9 +12,7 @@
 package notify
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -28,7 +26,7 @@ import (
 func New(kind string) (core.Notifier, bool) {
 	switch kind {
 	case "log":
-		return &stderrLog{os.Stderr}, true
+		return &stderrLog{out: os.Stderr}, true
 	case "webhook":
 		return new(webhook), true
 	case "command":
@@ -47,20 +45,6 @@ type table struct {
 	Name string `json:"name"`
 }
 
-// decode reads settings into a struct, and refuses what the struct has no
-// field for.
-func decode(settings json.RawMessage, into any) error {
-	if len(settings) == 0 {
-		return nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(settings))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(into); err != nil {
-		return errors.New("settings: " + strings.TrimPrefix(err.Error(), "json: "))
-	}
-	return nil
-}
-
 // eventJSON is the event as GET /events tells it.
 func eventJSON(event core.Event) ([]byte, error) {
 	encoded, err := json.Marshal(event)
@@ -74,12 +58,15 @@ func eventJSON(event core.Event) ([]byte, error) {
 const maxLine = 300
 
 // oneLine is s without control characters, on one line and not too long.
-func oneLine(s string) string {
+func oneLine(s string) string { return lineOf(s, maxLine) }
+
+// lineOf is [oneLine] of another length, in bytes.
+func lineOf(s string, most int) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.IsSpace(r)
 	}), " ")
-	if len(s) > maxLine {
-		s = s[:maxLine] + "…"
+	if len(s) > most {
+		s = s[:most] + "…"
 	}
 	return strings.ToValidUTF8(s, "")
 }

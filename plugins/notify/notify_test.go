@@ -80,15 +80,3 @@ func TestBrokenEventIsUndeliverable(t *testing.T) {
 		}
 	}
 }
-
-func TestLogIsALine(t *testing.T) {
-	var out strings.Builder
-	event := degraded
-	event.Sentence = "away:\n\x1b[31mrefused"
-	if err := (&stderrLog{&out}).Notify(t.Context(), event); err != nil {
-		t.Fatal(err)
-	}
-	if want := "degraded: away: [31mrefused\n"; out.String() != want {
-		t.Errorf("it wrote %q, want %q", out.String(), want)
-	}
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/plugin"
 )
 
 // A service sends each event's sentence through shoutrrr, which knows some two
@@ -45,7 +46,7 @@ func (s *service) Configure(_ context.Context, settings json.RawMessage) error {
 		table
 		URL string `json:"url"`
 	}
-	if err := decode(settings, &in); err != nil {
+	if err := plugin.Decode(settings, &in); err != nil {
 		return err
 	}
 	u, err := url.Parse(in.URL)

@@ -19,6 +19,7 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/plugin"
 )
 
 // A webhook posts each event as a CloudEvent, signed as Standard Webhooks say
@@ -42,7 +43,7 @@ func (w *webhook) Configure(_ context.Context, settings json.RawMessage) error {
 		Secret       string `json:"secret"`
 		AllowPrivate bool   `json:"allow_private"`
 	}
-	if err := decode(settings, &s); err != nil {
+	if err := plugin.Decode(settings, &s); err != nil {
 		return err
 	}
 	if err := w.sign(s.Secret); err != nil {

@@ -18,8 +18,8 @@ func testNotDue(t *testing.T, s *subject) {
 		_, _, err := s.Claim(s.ctx, id, "n", noon)
 		s.ok("Claim", err)
 	}
-	s.ok("PutBack", s.PutBack(s.ctx, second, "n", tried(noon, false), noon.Add(time.Hour)))
-	s.ok("PutBack", s.PutBack(s.ctx, first, "n", tried(noon, false), noon.Add(2*time.Hour)))
+	s.ok("PutBack", s.putBack(second, "n", tried(noon, false), noon.Add(time.Hour)))
+	s.ok("PutBack", s.putBack(first, "n", tried(noon, false), noon.Add(2*time.Hour)))
 	third := s.insert("tiny", core.PriorityNormal)
 	for _, moment := range []struct {
 		after time.Duration
@@ -62,7 +62,7 @@ func testClaim(t *testing.T, s *subject) {
 	want.State = core.JobWorking
 	s.same("after Working", s.get(id), want)
 
-	s.ok("PutBack", s.PutBack(s.ctx, id, "n", tried(noon, false), noon.Add(time.Hour)))
+	s.ok("PutBack", s.putBack(id, "n", tried(noon, false), noon.Add(time.Hour)))
 	_, _, err = s.Claim(s.ctx, id, "n", noon.Add(time.Hour-time.Millisecond))
 	s.is("a claim too early", err, core.ErrJobConflict)
 	_, _, err = s.Claim(s.ctx, id, "m", noon.Add(time.Hour))
@@ -71,11 +71,11 @@ func testClaim(t *testing.T, s *subject) {
 
 func testPutBack(t *testing.T, s *subject) {
 	id := s.claimed("n")
-	s.is("another's PutBack", s.PutBack(s.ctx, id, "m", tried(noon, true), noon), core.ErrJobConflict)
+	s.is("another's PutBack", s.putBack(id, "m", tried(noon, true), noon), core.ErrJobConflict)
 	want := s.get(id)
 	for i, counts := range []bool{true, false, true} {
 		attempt := tried(noon.Add(time.Minute), counts)
-		s.ok("PutBack", s.PutBack(s.ctx, id, "n", attempt, noon.Add(time.Minute)))
+		s.ok("PutBack", s.putBack(id, "n", attempt, noon.Add(time.Minute)))
 		want.State, want.Error, want.Attempt = core.JobQueued, attempt.Error, []int{1, 1, 2}[i]
 		want.Attempts = append(want.Attempts, attempt)
 		s.same("what is due at once", s.heads(noon.Add(time.Minute), 1), []string{id})
@@ -84,7 +84,7 @@ func testPutBack(t *testing.T, s *subject) {
 		s.ok("Claim", err)
 		want.StartedAt = in(time.Minute)
 	}
-	s.ok("PutBack", s.PutBack(s.ctx, id, "n", tried(noon, false), noon.Add(time.Hour)))
+	s.ok("PutBack", s.putBack(id, "n", tried(noon, false), noon.Add(time.Hour)))
 	if at := s.get(id).NotBefore; at == nil || at.Sub(noon.Add(time.Hour)).Abs() > time.Millisecond {
 		t.Errorf("it waits until %v", at)
 	}
@@ -92,19 +92,19 @@ func testPutBack(t *testing.T, s *subject) {
 	if job := s.get(id); job.NotBefore != nil {
 		t.Errorf("it is due and waits until %v", job.NotBefore)
 	}
-	s.is("PutBack of what waits", s.PutBack(s.ctx, id, "n", tried(noon, false), noon), core.ErrJobConflict)
+	s.is("PutBack of what waits", s.putBack(id, "n", tried(noon, false), noon), core.ErrJobConflict)
 }
 
 func testManyAttempts(t *testing.T, s *subject) {
 	id := s.claimed("n")
-	const all = 103
+	const all = jobs.MostAttempts + 3
 	for i := range all {
-		s.ok("PutBack", s.PutBack(s.ctx, id, "n", tried(noon.Add(time.Duration(i)*time.Second), false), noon))
+		s.ok("PutBack", s.putBack(id, "n", tried(noon.Add(time.Duration(i)*time.Second), false), noon))
 		_, _, err := s.Claim(s.ctx, id, "n", noon)
 		s.ok("Claim", err)
 	}
 	kept := s.get(id).Attempts
-	if len(kept) != 100 || !kept[0].EndedAt.Equal(noon.Add((all-100)*time.Second)) {
+	if len(kept) != jobs.MostAttempts || !kept[0].EndedAt.Equal(noon.Add((all-jobs.MostAttempts)*time.Second)) {
 		t.Errorf("%d are kept, the first ended at %v", len(kept), kept[0].EndedAt)
 	}
 }
@@ -198,7 +198,7 @@ func testCancelThenBack(t *testing.T, s *subject) {
 		_, err := s.Cancel(s.ctx, id, noon)
 		s.ok("Cancel", err)
 	}
-	s.ok("PutBack", s.PutBack(s.ctx, put, "n", tried(noon.Add(time.Minute), false), noon.Add(time.Hour)))
+	s.ok("PutBack", s.putBack(put, "n", tried(noon.Add(time.Minute), false), noon.Add(time.Hour)))
 	_, err := s.Recover(s.ctx, "n", noon.Add(time.Minute))
 	s.ok("Recover", err)
 	for _, id := range []string{put, recovered} {
@@ -219,7 +219,7 @@ func testFail(t *testing.T, s *subject) {
 
 	later := s.claimed("n")
 	s.is("Fail of what is claimed", s.Fail(s.ctx, later, "no", noon), core.ErrJobConflict)
-	s.ok("PutBack", s.PutBack(s.ctx, later, "n", tried(noon, true), noon.Add(time.Hour)))
+	s.ok("PutBack", s.putBack(later, "n", tried(noon, true), noon.Add(time.Hour)))
 	s.ok("Fail of what isn't due", s.Fail(s.ctx, later, "no", noon.Add(time.Minute)))
 	if heads, next, err := s.Heads(s.ctx, noon.Add(2*time.Hour), 9); len(heads) > 0 || !next.IsZero() || err != nil {
 		t.Errorf("there still are %v, the next at %v, %v", ids(heads), next, err)
@@ -250,7 +250,7 @@ func testExpired(t *testing.T, s *subject) {
 	s.ok("Claim", err)
 	s.ok("Fail", s.Fail(s.ctx, made[2], "expired", noon))
 	s.same("what doesn't wait", expired(9*time.Hour, 9), []string{made[0]})
-	s.ok("PutBack", s.PutBack(s.ctx, made[1], "n", tried(noon, false), noon.Add(8*time.Hour)))
+	s.ok("PutBack", s.putBack(made[1], "n", tried(noon, false), noon.Add(8*time.Hour)))
 	s.same("what was put back", expired(2*time.Hour, 9), []string{made[1]})
 }
 

@@ -7,11 +7,10 @@ import (
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
+	"github.com/seed-af7fee88/foreman/core/jobs"
 )
 
 const (
-	// keepAttempts is how many a job remembers.
-	keepAttempts = 100
 	// batch is how many jobs one transaction changes, lest others wait long.
 	batch = 100
 	// precision is that of times that are looked up.
@@ -49,7 +48,7 @@ func (r *row) endAttempt(attempt *core.Attempt) {
 	a := *attempt
 	a.At, a.EndedAt = a.At.UTC(), a.EndedAt.UTC()
 	r.job.Attempts = append(r.job.Attempts, a)
-	if more := len(r.job.Attempts) - keepAttempts; more > 0 {
+	if more := len(r.job.Attempts) - jobs.MostAttempts; more > 0 {
 		r.job.Attempts = r.job.Attempts[more:]
 	}
 }
@@ -97,15 +96,14 @@ func (s *Store) Working(ctx context.Context, id, node string) error {
 }
 
 // PutBack ends the attempt of a job, which waits again.
-func (s *Store) PutBack(ctx context.Context, id, node string, attempt core.Attempt, notBefore time.Time) error {
-	_, err := s.changeJob(ctx, id, func(_ *txn, r *row) error {
+func (s *Store) PutBack(ctx context.Context, id, node string, attempt core.Attempt, notBefore time.Time) (core.Job, error) {
+	return s.changeJob(ctx, id, func(_ *txn, r *row) error {
 		if err := r.ownedBy(node); err != nil {
 			return err
 		}
 		r.putBack(attempt, notBefore)
 		return nil
 	})
-	return err
 }
 
 // Finish ends a job, and stores its result.
@@ -223,16 +221,18 @@ func (s *Store) Forget(ctx context.Context, before time.Time) (forgotten int, er
 		}
 		n := 0
 		err = s.change(ctx, func(tx *txn) error {
+			more := map[core.JobState]int{}
 			for _, id := range old {
-				gone, err := tx.forget(ctx, id, before, s.dialect.lock)
+				state, err := tx.forget(ctx, id, before, s.dialect.lock)
 				if err != nil {
 					return err
 				}
-				if gone {
+				if state != "" {
+					more[state]--
 					n++
 				}
 			}
-			return nil
+			return tx.count(ctx, more)
 		})
 		if err != nil {
 			return forgotten, err
@@ -241,22 +241,20 @@ func (s *Store) Forget(ctx context.Context, before time.Time) (forgotten int, er
 	}
 }
 
-// forget removes a job with all that is its, unless it lives again.
-func (tx *txn) forget(ctx context.Context, id string, before time.Time, lock string) (bool, error) {
+// forget removes a job with all that is its, but from the counts, and returns
+// the state that it was in; "" if it lives again, or is gone already.
+func (tx *txn) forget(ctx context.Context, id string, before time.Time, lock string) (core.JobState, error) {
 	r, err := tx.row(ctx, id, lock)
 	if errors.Is(err, core.ErrNoJob) {
-		return false, nil
+		return "", nil
 	}
 	if err != nil || r.job.EndedAt == nil || !r.job.EndedAt.Before(before) {
-		return false, err
+		return "", err
 	}
 	for _, table := range []string{"foreman_job", "foreman_payload", "foreman_result"} {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE id = $1`, id); err != nil {
-			return false, err
+			return "", err
 		}
 	}
-	if err := tx.forgetRiver(ctx, r.riverID); err != nil {
-		return false, err
-	}
-	return true, tx.count(ctx, map[core.JobState]int{r.job.State: -1})
+	return r.job.State, tx.forgetRiver(ctx, r.riverID)
 }

@@ -10,9 +10,9 @@ import (
 // What is looked up while many jobs wait, each by an index.
 const (
 	nextQuery      = `SELECT min(not_before) FROM foreman_job WHERE not_before IS NOT NULL`
-	dueQuery       = `SELECT id FROM foreman_job WHERE not_before <= $1 ORDER BY not_before LIMIT $2`
+	dueQuery       = `SELECT id FROM foreman_job WHERE not_before <= $1 ORDER BY not_before, id LIMIT $2`
 	expiredQuery   = `SELECT job FROM foreman_job WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2`
-	oldQuery       = `SELECT id FROM foreman_job WHERE ended_at < $1 ORDER BY ended_at LIMIT $2`
+	oldQuery       = `SELECT id FROM foreman_job WHERE ended_at < $1 ORDER BY ended_at, id LIMIT $2`
 	ownedQuery     = `SELECT id FROM foreman_job WHERE node = $1`
 	cancelledQuery = `SELECT id FROM foreman_job WHERE node = $1 AND cancel = 1`
 	untoldQuery    = `SELECT job FROM foreman_job WHERE untold = 1 AND ended_at > 0 ORDER BY ended_at LIMIT $1`
@@ -38,7 +38,7 @@ ORDER BY lanes.lane, head.id`
 
 // listQuery asks for one job more than a page has, to see whether it is the
 // last.
-func listQuery(query core.JobQuery) (statement string, args []any, err error) {
+func listQuery(query core.JobQuery) (statement string, args []any) {
 	where := []string{"1 = 1"}
 	filter := func(condition string, value any) {
 		args = append(args, value)
@@ -54,5 +54,5 @@ func listQuery(query core.JobQuery) (statement string, args []any, err error) {
 		filter("id <", query.Cursor)
 	}
 	args = append(args, query.Limit+1)
-	return fmt.Sprintf(`SELECT job FROM foreman_job WHERE %s ORDER BY id DESC LIMIT $%d`, strings.Join(where, " AND "), len(args)), args, nil
+	return fmt.Sprintf(`SELECT job FROM foreman_job WHERE %s ORDER BY id DESC LIMIT $%d`, strings.Join(where, " AND "), len(args)), args
 }

@@ -29,10 +29,7 @@ func noJob(id string) error { return fmt.Errorf("%s: %w", id, core.ErrNoJob) }
 // List returns a page of jobs. The cursor is the ID of its last one.
 func (s *Store) List(ctx context.Context, query core.JobQuery) (page []core.Job, next string, err error) {
 	query.Limit = max(1, query.Limit)
-	statement, args, err := listQuery(query)
-	if err != nil {
-		return nil, "", err
-	}
+	statement, args := listQuery(query)
 	page, err = s.jobs(ctx, statement, args...)
 	if len(page) > query.Limit {
 		page = page[:query.Limit]

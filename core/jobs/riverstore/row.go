@@ -145,7 +145,8 @@ func (tx *txn) update(ctx context.Context, was, r *row) error {
 }
 
 // count notes that there are so many more jobs in those states, in one order
-// whoever does it, lest two transactions wait for each other.
+// whoever does it, lest two transactions wait for each other. For the same
+// reason a transaction counts once, after it has changed its jobs.
 func (tx *txn) count(ctx context.Context, more map[core.JobState]int) error {
 	for _, state := range core.JobStates() {
 		if more[state] == 0 {

@@ -41,9 +41,9 @@ CREATE TABLE foreman_job (
 	job             BYTES NOT NULL -- core.Job as JSON
 );
 CREATE INDEX foreman_job_lane    ON foreman_job (lane, id)         WHERE lane IS NOT NULL;
-CREATE INDEX foreman_job_later   ON foreman_job (not_before)       WHERE not_before IS NOT NULL;
+CREATE INDEX foreman_job_later   ON foreman_job (not_before, id)   WHERE not_before IS NOT NULL;
 CREATE INDEX foreman_job_expiry  ON foreman_job (expires_at)       WHERE expires_at IS NOT NULL;
-CREATE INDEX foreman_job_ended   ON foreman_job (ended_at)         WHERE ended_at IS NOT NULL;
+CREATE INDEX foreman_job_ended   ON foreman_job (ended_at, id)     WHERE ended_at IS NOT NULL;
 CREATE INDEX foreman_job_node    ON foreman_job (node)             WHERE node IS NOT NULL;
 CREATE INDEX foreman_job_untold  ON foreman_job (ended_at)         WHERE untold = 1;
 CREATE INDEX foreman_job_state   ON foreman_job (state, id);

@@ -44,6 +44,10 @@ var behaviours = map[string]func(witness net.Conn){
 	"silent": untilOver,
 	"crash":  crash,
 	"junk":   says("Hello, world!"),
+	"verbose": func(net.Conn) {
+		fmt.Fprintln(os.Stderr, "it began with", strings.Repeat("ä", 2000))
+		os.Exit(3)
+	},
 	"endless line": func(over net.Conn) {
 		fmt.Print(strings.Repeat("x", 100<<10))
 		untilOver(over)
@@ -235,6 +239,9 @@ func (f *fake) Probe(context.Context) (string, error) {
 		for i := range 20_000 {
 			fmt.Fprintln(f.stderr, "this is line", i, "of very many")
 		}
+	case "long words":
+		fmt.Fprintln(f.stderr, strings.Repeat("so ", 1300)+"it ends here")
+		fmt.Fprintln(f.stderr, strings.Repeat("and ", 2000)+"on")
 	case "late words":
 		fmt.Fprintln(os.Stderr, "said on os.Stderr")
 		fmt.Fprintln(f.stderr, "said on the first stderr")

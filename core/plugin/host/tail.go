@@ -9,8 +9,9 @@ import (
 
 const (
 	tailLines = 5
-	tailWidth = 500 // bytes of a line
-	lineRate  = 100 // lines a second of one output that are logged
+	tailWidth = 500     // bytes of a line in it
+	lineWidth = 4 << 10 // bytes of a line in the log
+	lineRate  = 100     // lines a second of one output that are logged
 )
 
 // A tail is the last lines that a plugin wrote, for the error of a failed
@@ -21,6 +22,9 @@ type tail struct {
 }
 
 func (t *tail) add(line string) {
+	if len(line) > tailWidth {
+		line = strings.ToValidUTF8(line[:tailWidth], "")
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.lines = append(t.lines, line); len(t.lines) > tailLines {
@@ -44,7 +48,7 @@ func (t *tail) String() string {
 type lineLog struct {
 	log     *slog.Logger
 	tail    *tail
-	partial []byte // of the line being written, at most tailWidth
+	partial []byte // of the line being written, at most lineWidth
 
 	mu      sync.Mutex
 	since   time.Time // when this second began
@@ -58,7 +62,7 @@ func (l *lineLog) Write(p []byte) (int, error) {
 		switch {
 		case b == '\n':
 			l.endLine()
-		case len(l.partial) < tailWidth:
+		case len(l.partial) < lineWidth:
 			l.partial = append(l.partial, b)
 		}
 	}

@@ -38,6 +38,17 @@ func TestWhatAPluginWritesIsLogged(t *testing.T) {
 	}
 }
 
+// A line may be long, such as an event's: 4 KiB of it are logged.
+func TestLongLinesAreLogged(t *testing.T) {
+	var log lockedBuffer
+	p, _, _ := started(t, "good", "long words", slog.New(slog.NewTextHandler(&log, nil)))
+	if _, err := p.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	log.waitFor(t, `so so it ends here" plugin=fake`)
+	log.waitFor(t, strings.Repeat("and ", 1023)+`and" plugin=fake`)
+}
+
 // Of a flood some lines are logged, and the number of the others.
 func TestFloodIsCounted(t *testing.T) {
 	t.Parallel()

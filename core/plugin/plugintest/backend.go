@@ -46,7 +46,8 @@ const (
 // isn't configured, and settings that lead it to a target which answers, has
 // a model installed, and doesn't change meanwhile; each test opens its own.
 // Settings without a URL mean that the target is the backend's own; else it is
-// tested with bad targets at other URLs too.
+// tested with bad targets at other URLs too, and with one that has the good
+// one's models in very many copies.
 func Backend(t *testing.T, open func(t *testing.T) (core.Backend, core.Settings)) {
 	ownTarget := false
 	for _, c := range []struct {
@@ -71,6 +72,7 @@ func Backend(t *testing.T, open func(t *testing.T) (core.Backend, core.Settings)
 	if ownTarget {
 		return
 	}
+	t.Run("lists very many models", func(t *testing.T) { testManyModels(t, open) })
 	t.Run("tells what is wrong with a target", func(t *testing.T) { testBadTargets(t, open) })
 	t.Run("gives up a silent target", func(t *testing.T) { testSilentTarget(t, open) })
 }
@@ -86,7 +88,11 @@ func (s *subject) configured(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	if _, err := s.Configure(ctx, s.settings); err != nil {
+	err := await(ctx, func(ctx context.Context) error {
+		_, err := s.Configure(ctx, s.settings)
+		return err
+	})
+	if err != nil {
 		t.Fatalf("Configure: %v", err)
 	}
 	return ctx
@@ -94,7 +100,11 @@ func (s *subject) configured(t *testing.T) context.Context {
 
 func (s *subject) list(t *testing.T, ctx context.Context, known string) core.ModelList {
 	t.Helper()
-	list, err := s.Models(ctx, known)
+	var list core.ModelList
+	err := await(ctx, func(ctx context.Context) (err error) {
+		list, err = s.Models(ctx, known)
+		return err
+	})
 	if err != nil {
 		t.Fatalf("Models(%q): %v", known, err)
 	}
@@ -265,13 +275,18 @@ type call struct {
 	call func(context.Context) error
 }
 
-// calls are the methods that contact the target.
+// calls are the methods that contact the target, but for one that doesn't come
+// back.
 func calls(b core.Backend) []call {
-	return []call{
+	all := []call{
 		{"Probe", func(ctx context.Context) error { _, err := b.Probe(ctx); return err }},
 		{"Models", func(ctx context.Context) error { _, err := b.Models(ctx, ""); return err }},
 		{"Running", func(ctx context.Context) error { _, err := b.Running(ctx); return err }},
 	}
+	for i, c := range all {
+		all[i].call = func(ctx context.Context) error { return await(ctx, c.call) }
+	}
+	return all
 }
 
 // checkSentence checks a text that a user will read in one line.

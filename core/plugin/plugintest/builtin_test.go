@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -29,6 +30,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && os.Args[1] == "plugin" {
 		switch os.Args[2] {
 		case plugin.KindBackend:
+			if fault, isClerk := strings.CutPrefix(os.Args[3], "clerk "); isClerk {
+				plugin.ServeBackend(newClerk(fault))
+			}
 			plugin.ServeBackend(builtIn[os.Args[3]]())
 		case plugin.KindNotifier:
 			serveNotifier(os.Args[3])

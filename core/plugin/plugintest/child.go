@@ -34,9 +34,9 @@ type executable struct {
 	args []string
 }
 
-// start returns once the child has printed its handshake. It is stopped when
-// the test is over.
-func (e executable) start(t *testing.T) *child {
+// command is a run of the plugin with all that foreman.proto promises it, and
+// with that cookie. Its lifeline is let go when the test is over.
+func (e executable) command(t *testing.T, ctx context.Context, cookie string) (cmd *exec.Cmd, dir string, lifeline *os.File) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "plugin") // not t.TempDir: a socket's path is short
 	if err != nil {
@@ -47,15 +47,26 @@ func (e executable) start(t *testing.T) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer theirs.Close()
-	c := &child{
-		cmd: exec.Command(e.path, e.args...), stdout: newOutput(), lifeline: ours, ended: make(chan struct{}),
+	t.Cleanup(func() {
+		theirs.Close()
+		ours.Close()
+	})
+	cmd = exec.CommandContext(ctx, e.path, e.args...)
+	cmd.Env = append(plugin.Env(), "PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR="+dir, plugin.EnvLifeline+"=3")
+	if cookie != "" {
+		cmd.Env = append(cmd.Env, plugin.Handshake.MagicCookieKey+"="+cookie)
 	}
-	c.cmd.Env = append(plugin.Env(), plugin.Handshake.MagicCookieKey+"="+plugin.Handshake.MagicCookieValue,
-		"PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR="+dir, plugin.EnvLifeline+"=3")
-	c.cmd.ExtraFiles = []*os.File{theirs}
+	cmd.ExtraFiles, cmd.WaitDelay = []*os.File{theirs}, exitTimeout
+	return cmd, dir, ours
+}
+
+// start returns once the child has printed its handshake. It is stopped when
+// the test is over.
+func (e executable) start(t *testing.T) *child {
+	t.Helper()
+	cmd, dir, lifeline := e.command(t, context.Background(), plugin.Handshake.MagicCookieValue)
+	c := &child{cmd: cmd, stdout: newOutput(), lifeline: lifeline, ended: make(chan struct{})}
 	c.cmd.Stdout, c.cmd.Stderr = c.stdout, &c.stderr
-	c.cmd.WaitDelay = exitTimeout
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +99,8 @@ func (c *child) connect(t *testing.T, dir string) {
 		t.Errorf("its socket is %s, want one in %s", socket, dir)
 	}
 	var err error
-	c.conn, err = grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	c.conn, err = grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)))
 	if err != nil {
 		t.Fatal(err)
 	}

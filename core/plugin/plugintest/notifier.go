@@ -65,7 +65,7 @@ func Notifier(t *testing.T, settings NotifierSettings, open func(*testing.T) cor
 func configured(t *testing.T, open func(*testing.T) core.Notifier, settings json.RawMessage) core.Notifier {
 	t.Helper()
 	n := open(t)
-	if err := n.Configure(within(t, patience), settings); err != nil {
+	if err := configure(t, n, settings); err != nil {
 		t.Fatalf("Configure: %v", err)
 	}
 	return n
@@ -78,13 +78,13 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// errGoesOn is of a delivery that doesn't heed its context.
+// errGoesOn is of a call that doesn't heed its context.
 var errGoesOn = fmt.Errorf("it goes on %v after its context ended", soon)
 
-// deliver is n.Notify, but for one that doesn't come back.
-func deliver(ctx context.Context, n core.Notifier, e core.Event) error {
+// await is f(ctx), but for one that doesn't come back.
+func await(ctx context.Context, f func(context.Context) error) error {
 	returned := make(chan error, 1)
-	go func() { returned <- n.Notify(ctx, e) }()
+	go func() { returned <- f(ctx) }()
 	select {
 	case err := <-returned:
 		return err
@@ -96,6 +96,16 @@ func deliver(ctx context.Context, n core.Notifier, e core.Event) error {
 	case <-time.After(soon):
 		return errGoesOn
 	}
+}
+
+// deliver is n.Notify, but for one that doesn't come back.
+func deliver(ctx context.Context, n core.Notifier, e core.Event) error {
+	return await(ctx, func(ctx context.Context) error { return n.Notify(ctx, e) })
+}
+
+// configure is n.Configure, but for one that doesn't come back.
+func configure(t *testing.T, n core.Notifier, settings json.RawMessage) error {
+	return await(within(t, patience), func(ctx context.Context) error { return n.Configure(ctx, settings) })
 }
 
 // events are one of each type, the last of a type that a later foreman might
@@ -142,7 +152,7 @@ func testNotifierSettings(t *testing.T, open func(*testing.T) core.Notifier, goo
 		"a list":                  "[]",
 		"half an object":          "{",
 	} {
-		err := open(t).Configure(within(t, patience), json.RawMessage(bad))
+		err := configure(t, open(t), json.RawMessage(bad))
 		if err == nil {
 			t.Errorf("%s was taken", what)
 			continue

@@ -46,11 +46,16 @@ var couriers = map[string]string{
 	"killed by a signal":  "as_a_process/serves_until_foreman_is_gone",
 	"killed by a panic":   "as_a_process/outlives_a_bad_call",
 	"run by hand":         "as_a_process/started_by_hand",
+	"lost by hand":        "as_a_process/started_by_hand",
+	"deaf from the start": "in_process/takes_every_type_of_event",
 	"there for ever":      "as_a_process/serves_until_foreman_is_gone",
 	"gone with its first": "in_process/obeys_a_context_that_ended",
 }
 
 func (c *courier) Configure(_ context.Context, settings json.RawMessage) error {
+	if c.fault == "deaf from the start" {
+		select {}
+	}
 	d := json.NewDecoder(bytes.NewReader(settings))
 	if c.fault != "lax" {
 		d.DisallowUnknownFields()
@@ -170,6 +175,11 @@ func serveNotifier(fault string) {
 		os.Setenv(plugin.Handshake.MagicCookieKey, plugin.Handshake.MagicCookieValue)
 		os.Setenv("PLUGIN_UNIX_SOCKET_DIR", os.TempDir())
 		time.AfterFunc(10*time.Second, func() { os.Exit(0) })
+	case "lost by hand": // it asks for no cookie, and fails for want of all else
+		if os.Getenv("PLUGIN_UNIX_SOCKET_DIR") == "" || os.Getenv(plugin.EnvLifeline) == "" {
+			panic("there is no place for a socket")
+		}
+		os.Setenv(plugin.Handshake.MagicCookieKey, plugin.Handshake.MagicCookieValue)
 	case "there for ever":
 		os.Unsetenv(plugin.EnvLifeline)
 	}
@@ -237,14 +247,19 @@ func TestNotifier(t *testing.T) { testCourier(t, os.Getenv("TEST_COURIER_FAULT")
 // A kit that finds nothing is worth nothing.
 func TestKitFindsFaults(t *testing.T) {
 	for fault, in := range couriers {
-		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
-			run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNotifier$/^"+in, "-test.timeout=1m")
-			run.Env = append(os.Environ(), "TEST_COURIER_FAULT="+fault)
-			out, err := run.CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: TestNotifier/"+in+" (") {
-				t.Errorf("%v: not found by %s:\n%s", err, in, out)
-			}
-		})
+		t.Run("courier "+fault, func(t *testing.T) { findsFault(t, "TestNotifier", in, "TEST_COURIER_FAULT="+fault) })
+	}
+	for fault, in := range clerks {
+		t.Run("clerk "+fault, func(t *testing.T) { findsFault(t, "TestBackend", in, "TEST_CLERK_FAULT="+fault) })
+	}
+}
+
+func findsFault(t *testing.T, test, in, fault string) {
+	t.Parallel()
+	run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$/^"+in, "-test.timeout=1m")
+	run.Env = append(os.Environ(), fault)
+	out, err := run.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--- FAIL: "+test+"/"+in+" (") {
+		t.Errorf("%s: not found by %s: %v\n%s", fault, in, err, out)
 	}
 }

@@ -27,6 +27,8 @@ type Process struct {
 const (
 	handshakeTimeout = 5 * time.Second
 	exitTimeout      = 2 * time.Second
+	// maxReply is what foreman takes, in bytes.
+	maxReply = 256 << 20
 )
 
 var silent = slog.New(slog.DiscardHandler)
@@ -44,6 +46,7 @@ func BackendProcess(t *testing.T, p Process) {
 			return func() error { _, err := b.Probe(ctx); return err }, err
 		})
 	})
+	t.Run("outlives a bad call", func(t *testing.T) { testBadBackendCalls(t, e, p.Settings) })
 	t.Run("over the wire", func(t *testing.T) {
 		Backend(t, func(t *testing.T) (core.Backend, core.Settings) {
 			return plugin.NewBackendClient(e.start(t).conn), p.Settings
@@ -88,17 +91,13 @@ func (e executable) spec(kind string) host.Spec {
 	return host.Spec{Kind: kind, Name: "plugin", Path: e.path, Args: e.args}
 }
 
-// testByHand wants that whoever starts it from a shell is told.
+// testByHand wants that whoever starts it from a shell is told. It lacks
+// nothing but the cookie: it may not fail for another reason.
 func testByHand(t *testing.T, e executable) {
-	for what, cookie := range map[string]string{
-		"without a cookie":    "",
-		"with a wrong cookie": plugin.Handshake.MagicCookieKey + "=1",
-	} {
+	for what, cookie := range map[string]string{"without a cookie": "", "with a wrong cookie": "1"} {
 		ctx, cancel := context.WithTimeout(t.Context(), handshakeTimeout)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, e.path, e.args...)
-		cmd.Env = append(plugin.Env(), cookie)
-		cmd.WaitDelay = exitTimeout
+		cmd, _, _ := e.command(t, ctx, cookie)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		err := cmd.Run()
@@ -156,6 +155,27 @@ func testBadCalls(t *testing.T, e executable, settings NotifierSettings) {
 	if err := n.Notify(ctx, events()[0]); err != nil {
 		t.Errorf("after events without a meaning: %v", err)
 	}
+}
+
+// testBadBackendCalls is [testBadCalls] for a backend.
+func testBadBackendCalls(t *testing.T, e executable, settings core.Settings) {
+	c := e.start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	raw := pluginpb.NewBackendClient(c.conn)
+	_, _ = raw.Probe(ctx, &pluginpb.ProbeRequest{})
+	_, _ = raw.Models(ctx, &pluginpb.ModelsRequest{})
+	_, _ = raw.Running(ctx, &pluginpb.RunningRequest{})
+	c.checkServing(t, ctx, "calls before Configure")
+	b := plugin.NewBackendClient(c.conn)
+	if _, err := b.Configure(ctx, settings); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Models(ctx, ""); err != nil {
+		t.Errorf("after calls before Configure: %v", err)
+	}
+	_, _ = raw.Configure(ctx, &pluginpb.ConfigureRequest{Url: "://", Settings: []byte("no JSON")})
+	c.checkServing(t, ctx, "settings without a meaning")
 }
 
 // testHostedNotifier runs it as foreman will. A delivery to a silent

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -13,9 +12,7 @@ import (
 type statusLine struct{ File string }
 
 func (s *statusLine) Configure(_ context.Context, settings json.RawMessage) error {
-	d := json.NewDecoder(bytes.NewReader(settings))
-	d.DisallowUnknownFields()
-	return d.Decode(s)
+	return plugin.Decode(settings, s)
 }
 
 func (s *statusLine) Notify(_ context.Context, e core.Event) error {
