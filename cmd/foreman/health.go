@@ -94,6 +94,9 @@ func healthFields(h api.Health, url string, now time.Time) []field {
 	for _, n := range h.Notifiers {
 		fields = append(fields, field{label: "notifier", value: notifierText(n)})
 	}
+	if h.JobsError != "" {
+		fields = append(fields, field{label: "jobs", value: "none are kept: " + h.JobsError, colour: red})
+	}
 	if text := configText(h.Config); text != "" {
 		fields = append(fields, field{label: "config", value: text, colour: red})
 	}

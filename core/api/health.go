@@ -26,6 +26,7 @@ type Health struct {
 	Plugins       []core.PluginStatus   `json:"plugins"`
 	Notifiers     []core.NotifierStatus `json:"notifiers"`
 	Config        ConfigHealth          `json:"config"`
+	JobsError     string                `json:"jobs_error"` // why none can be kept; "" if they are
 }
 
 // HealthTarget says who is asked.
@@ -90,6 +91,7 @@ func (s *service) health(snapshot *core.Snapshot, now time.Time) Health {
 		Plugins:       append([]core.PluginStatus{}, s.deps.Plugins()...), // never null
 		Notifiers:     append([]core.NotifierStatus{}, s.deps.Notifiers()...),
 		Config:        s.deps.Config(),
+		JobsError:     s.deps.NoJobs,
 	}
 	if at := h.Config.LoadedAt; at != nil {
 		h.Config.LoadedAt = timeOrNull(*at)

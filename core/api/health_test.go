@@ -52,7 +52,7 @@ func TestHealthBeforeTheFirstPoll(t *testing.T) {
 			"inventory": {"models": 0, "as_of": null, "age_seconds": null, "stale": true},
 			"resident": {"models": 0, "as_of": null, "age_seconds": null, "stale": true},
 			"plugins": [],
-			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
+			"notifiers": [], "jobs_error": "", "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }
@@ -74,7 +74,7 @@ func TestHealthOfAHealthyTarget(t *testing.T) {
 			"inventory": {"models": 2, "as_of": "2000-01-01T00:00:00.012Z", "age_seconds": 9.988, "stale": false},
 			"resident": {"models": 1, "as_of": "2000-01-01T00:00:00.012Z", "age_seconds": 9.988, "stale": false},
 			"plugins": [{"name": "ollama", "kind": "backend", "state": "running", "restarts": 2}],
-			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
+			"notifiers": [], "jobs_error": "", "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }
@@ -98,7 +98,7 @@ func TestHealthOfATargetThatIsAway(t *testing.T) {
 			"inventory": {"models": 1, "as_of": "2000-01-01T00:00:00Z", "age_seconds": 3600, "stale": true},
 			"resident": {"models": 0, "as_of": "2000-01-01T00:00:00Z", "age_seconds": 3600, "stale": true},
 			"plugins": [{"name": "x", "kind": "backend", "state": "waiting", "restarts": 0, "error": "exit status 1"}],
-			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
+			"notifiers": [], "jobs_error": "", "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }
@@ -117,7 +117,7 @@ func TestHealthAfterARestartWithASavedInventory(t *testing.T) {
 			"inventory": {"models": 1, "as_of": "1999-12-31T23:59:00Z", "age_seconds": 60, "stale": true},
 			"resident": {"models": 0, "as_of": null, "age_seconds": null, "stale": true},
 			"plugins": [{"name": "ollama", "kind": "backend", "state": "running", "restarts": 2}],
-			"notifiers": [], "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
+			"notifiers": [], "jobs_error": "", "config": {"file": "", "loaded_at": null, "error": null, "needs_restart": []}
 		}`)
 	})
 }

@@ -90,7 +90,10 @@ type JobsPage struct {
 // keeping is h where jobs are kept.
 func (s *service) keeping(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if s.deps.Jobs == nil {
+		switch {
+		case s.deps.Jobs == nil && s.deps.NoJobs != "":
+			return errorf(http.StatusServiceUnavailable, "this foreman keeps no jobs at present; foreman health says why")
+		case s.deps.Jobs == nil:
 			return errorf(http.StatusNotFound, "this foreman keeps no jobs")
 		}
 		w.Header().Set("Cache-Control", "no-store")

@@ -65,6 +65,7 @@ type Deps struct {
 	Acquire func(ctx context.Context, model, caller string) (Turn, error)
 	Queue   func() Queue // without Resident and Jobs, which the API knows; nil if nothing queues
 	Jobs    Jobs         // nil if none are kept
+	NoJobs  string       // why none can be, told by /healthz; "" if that is as it should be
 	JobsUI  http.Handler // of what is below /jobs/ui/; nil if there is none
 }
 

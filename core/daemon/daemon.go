@@ -90,10 +90,14 @@ func New(cfg config.Config, opts Options, log *slog.Logger) (*Daemon, error) {
 	}, log)
 	d.notifiers = newNotifiers(cfg.Server.StateDir, d.restarted, log)
 	d.line.scheduler = sched.New(sched.Deps{Resident: d.resident, Confirm: d.backend.Running}, schedule(cfg), log)
-	if d.store = openStore(cfg.Server.StateDir, log); d.store != nil {
+	deps := d.deps()
+	if d.store, err = openStore(cfg.Server.StateDir, log); err == nil {
 		d.jobs = jobs.New(d.jobsDeps(cfg), jobsOptions(cfg), log)
+		deps.Jobs, deps.JobsUI = d.jobs, d.store.pages
+	} else {
+		deps.NoJobs = err.Error()
 	}
-	d.server = api.New(d.deps(), apiOptions(cfg), log)
+	d.server = api.New(deps, apiOptions(cfg), log)
 	d.opts.Level.Set(level(cfg.Log))
 	d.tellLoaded(cfg)
 	return d, nil
@@ -101,7 +105,7 @@ func New(cfg config.Config, opts Options, log *slog.Logger) (*Daemon, error) {
 
 // deps are what the API has of the other rooms.
 func (d *Daemon) deps() api.Deps {
-	deps := api.Deps{
+	return api.Deps{
 		Acquire: d.line.acquire, Queue: d.line.queue,
 		Version: d.opts.Version, Inventory: d.poller, Events: d.feed,
 		Upstream: d.backend.Upstream,
@@ -117,10 +121,6 @@ func (d *Daemon) deps() api.Deps {
 		Notifiers: d.notifiers.queues,
 		Config:    func() api.ConfigHealth { return *d.told.Load() },
 	}
-	if d.jobs != nil {
-		deps.Jobs, deps.JobsUI = d.jobs, d.store.pages
-	}
-	return deps
 }
 
 // jobsDeps are what the jobs have of them.

@@ -83,19 +83,19 @@ type store struct {
 	pages http.Handler
 }
 
-// openStore opens the jobs in dir. foreman does its other work without them,
-// and says why there are none.
-func openStore(dir string, log *slog.Logger) *store {
+// openStore opens the jobs in dir. foreman does its other work without them if
+// it can't, and says why there are none.
+func openStore(dir string, log *slog.Logger) (*store, error) {
 	opened, err := riverstore.Open(dir, log)
 	if err == nil {
 		var pages http.Handler
 		if pages, err = opened.UI(uiPrefix, log); err == nil {
-			return &store{opened, pages}
+			return &store{opened, pages}, nil
 		}
 		err = errors.Join(err, opened.Close())
 	}
 	log.Warn("no jobs are kept", "error", err)
-	return nil
+	return nil, err
 }
 
 func (d *Daemon) closeStore() {

@@ -126,8 +126,10 @@ func notifierError(ctx context.Context, call string, err error) error {
 	switch {
 	case st.Code() == codes.FailedPrecondition:
 		return &undeliverable{cmp.Or(said, core.ErrUndeliverable.Error())}
-	case st.Code() == codes.ResourceExhausted: // it has more than the plugin's gRPC takes
-		return &undeliverable{call + ": " + cmp.Or(said, "too large for the plugin")}
+	case st.Code() == codes.ResourceExhausted && strings.Contains(said, "larger than max"):
+		// The words of grpc-go about a message that the plugin doesn't take. A
+		// plugin itself means with this code that it shall be sent later.
+		return &undeliverable{call + ": " + said}
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("%s: %w", call, context.Canceled)
 	case st.Code() == codes.DeadlineExceeded:

@@ -146,7 +146,9 @@ func TestForeignNotifiersErrors(t *testing.T) {
 	}{
 		{status.Error(codes.FailedPrecondition, "no such channel"), core.ErrUndeliverable, "no such channel"},
 		{status.Error(codes.FailedPrecondition, ""), core.ErrUndeliverable, "undeliverable"},
-		{status.Error(codes.ResourceExhausted, ""), core.ErrUndeliverable, "notify: too large for the plugin"},
+		{status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"), core.ErrUndeliverable,
+			"notify: grpc: received message larger than max (5 vs. 4)"},
+		{status.Error(codes.ResourceExhausted, "too many"), nil, "notify: too many"},
 		{status.Error(codes.Unknown, "busy"), nil, "busy"},
 		{status.Error(codes.Unknown, ""), nil, "notify: Unknown"},
 		{status.Error(codes.Unavailable, "busy"), nil, "notify: busy"},

@@ -969,9 +969,10 @@ type Event struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// type is one of degraded, recovered, target_changed, model_added,
 	// model_removed, model_changed, resident_changed, model_missing,
-	// plugin_restarted, config_reloaded, config_rejected, test. There may be
-	// more in later versions of foreman: a notifier takes any, as its table's
-	// key events has chosen them.
+	// plugin_restarted, config_reloaded, config_rejected, job_queued,
+	// job_loading, job_working, job_done, job_failed, job_cancelled, test. There
+	// may be more in later versions of foreman: a notifier takes any, as its
+	// table's key events has chosen them.
 	Type string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	At   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	// target is the target's URL; empty where it isn't known.
