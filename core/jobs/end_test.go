@@ -213,6 +213,26 @@ func TestStopIsShort(t *testing.T) {
 	}
 }
 
+// TestABackThatIsAnEnd: a job that another node wants cancelled doesn't wait
+// once it is put back.
+func TestABackThatIsAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = 1 })
+		r.answers(says(500, ""))
+		id := r.submit("a")
+		after(900 * time.Millisecond)
+		if _, err := r.store.Cancel(t.Context(), id, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		after(200 * time.Millisecond)
+		r.expect(id, core.JobCancelled)
+		if got := r.life(id); got != "queued loading working cancelled" {
+			t.Errorf("told: %s", got)
+		}
+		r.submit("a") // as none waits
+	})
+}
+
 func TestKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, nil)
@@ -236,12 +256,18 @@ func TestKill(t *testing.T) {
 // doubtful claims a job, and once says that it didn't.
 type doubtful struct {
 	*memory
-	once sync.Once
+	once      sync.Once
+	cancelled bool // by another node, meanwhile
 }
 
 func (d *doubtful) Claim(ctx context.Context, id, node string, now time.Time) (job core.Job, payload []byte, err error) {
 	job, payload, err = d.memory.Claim(ctx, id, node, now)
-	d.once.Do(func() { err = errors.New("the disk hangs") })
+	d.once.Do(func() {
+		err = errors.New("the disk hangs")
+		if d.cancelled {
+			_, _ = d.memory.Cancel(ctx, id, now)
+		}
+	})
 	return job, payload, err
 }
 
@@ -253,6 +279,22 @@ func TestADoubtfulClaim(t *testing.T) {
 		if job := r.expect(id, core.JobDone); job.Attempt != 1 {
 			t.Errorf("it is %+v", job)
 		}
+	})
+}
+
+func TestADoubtfulClaimOfWhatIsCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, func(r *room, opts *jobs.Options) {
+			opts.MaxQueued = 1
+			r.deps.Store = &doubtful{memory: r.store, cancelled: true}
+		})
+		id := r.submit("a")
+		after(time.Second)
+		r.expect(id, core.JobCancelled)
+		if got := r.life(id); got != "queued cancelled" {
+			t.Errorf("told: %s", got)
+		}
+		r.submit("a") // as none waits
 	})
 }
 

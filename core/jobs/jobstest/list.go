@@ -35,7 +35,7 @@ func testConflicts(t *testing.T, s *subject) {
 	}{
 		"Claim":   {func(id string) error { _, _, err := s.Claim(s.ctx, id, "n", noon); return err }, []core.JobState{queued}},
 		"Working": {func(id string) error { return s.Working(s.ctx, id, "n") }, []core.JobState{loading, working}},
-		"PutBack": {func(id string) error { return s.PutBack(s.ctx, id, "n", tried(noon, true), noon) }, []core.JobState{loading, working}},
+		"PutBack": {func(id string) error { return s.putBack(id, "n", tried(noon, true), noon) }, []core.JobState{loading, working}},
 		"Finish":  {func(id string) error { return s.Finish(s.ctx, id, "n", done, "", nil, nil) }, []core.JobState{loading, working}},
 		"Cancel":  {func(id string) error { _, err := s.Cancel(s.ctx, id, noon); return err }, []core.JobState{queued, loading, working}},
 		"Fail":    {func(id string) error { return s.Fail(s.ctx, id, "no", noon) }, []core.JobState{queued}},
@@ -61,7 +61,7 @@ func testNoJob(t *testing.T, s *subject) {
 		"Result":  func() error { _, err := s.Result(s.ctx, id); return err },
 		"Claim":   func() error { _, _, err := s.Claim(s.ctx, id, "n", noon); return err },
 		"Working": func() error { return s.Working(s.ctx, id, "n") },
-		"PutBack": func() error { return s.PutBack(s.ctx, id, "n", tried(noon, true), noon) },
+		"PutBack": func() error { return s.putBack(id, "n", tried(noon, true), noon) },
 		"Finish":  func() error { return s.Finish(s.ctx, id, "n", core.JobDone, "", nil, nil) },
 		"Cancel":  func() error { _, err := s.Cancel(s.ctx, id, noon); return err },
 		"Fail":    func() error { return s.Fail(s.ctx, id, "no", noon) },
@@ -198,6 +198,11 @@ func testForget(t *testing.T, s *subject) {
 	if n, err := s.Forget(s.ctx, noon.Add(24*time.Hour)); n != 102 || err != nil {
 		t.Errorf("%d are forgotten, %v", n, err)
 	}
+	counts, err := s.Counts(s.ctx)
+	s.ok("Counts", err)
+	s.same("what is left", counts, map[core.JobState]int{
+		core.JobQueued: 1, core.JobLoading: 0, core.JobWorking: 0, core.JobDone: 0, core.JobFailed: 0, core.JobCancelled: 0,
+	})
 }
 
 // Shared checks a store that several foremen use at a time. open returns two

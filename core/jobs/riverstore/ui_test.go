@@ -94,7 +94,10 @@ func TestUIFollows(t *testing.T) {
 		{"Insert", func() error { return nil }, "available 0"},
 		{"Claim", claim, "running 1"},
 		{"Working", func() error { return s.Working(ctx, id, node) }, "running 1"},
-		{"PutBack", func() error { return s.PutBack(ctx, id, node, attempt(false, "away"), now.Add(time.Minute)) }, "retryable 0, away"},
+		{"PutBack", func() error {
+			_, err := s.PutBack(ctx, id, node, attempt(false, "away"), now.Add(time.Minute))
+			return err
+		}, "retryable 0, away"},
 		{"Heads", func() error { _, _, err := s.Heads(ctx, now.Add(time.Hour), 1); return err }, "available 0, away"},
 		{"Claim", claim, "running 1, away"},
 		{"Recover", func() error { _, err := s.Recover(ctx, node, now); return err }, "available 0, away, foreman ended before the target had answered"},
