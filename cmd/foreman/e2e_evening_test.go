@@ -136,3 +136,13 @@ func mustBeDoneOnce(t *testing.T, client *api.Client, id string, answers [][]byt
 	}
 	return result.Bytes()
 }
+
+// mustSubmit submits a job to a path.
+func mustSubmit(t *testing.T, client *api.Client, path, body string) (id string) {
+	t.Helper()
+	id, err := client.Submit(t.Context(), core.JobRequest{Path: path, Body: []byte(body)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -224,4 +225,8 @@ func submitAllTheTime(t *testing.T, w *watch) (stop func()) {
 	stop = func() { cancel(); <-done }
 	t.Cleanup(stop)
 	return stop
+}
+
+func clientOf(f *testkit.Foreman) *api.Client {
+	return api.NewClient(strings.TrimPrefix(f.URL, "http://"), "")
 }
