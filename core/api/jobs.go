@@ -22,6 +22,10 @@ type Jobs interface {
 	// [core.ErrJobsFull].
 	Submit(ctx context.Context, request core.JobRequest) (job core.Job, known bool, err error)
 
+	// Known is Submit of a job that is known by its idempotency key, and keeps
+	// none: known is false if it is new.
+	Known(ctx context.Context, request core.JobRequest) (job core.Job, known bool, err error)
+
 	Get(ctx context.Context, id string) (core.Job, error)
 	List(ctx context.Context, query core.JobQuery) (page []core.Job, next string, err error)
 	Result(ctx context.Context, id string) (core.JobResult, error)

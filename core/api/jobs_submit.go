@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -41,11 +42,8 @@ func (s *service) submit(w http.ResponseWriter, r *http.Request) error {
 	if request.Model, err = modelOf(payload.data, "model"); err != nil {
 		return err
 	}
-	if err := s.admit(r.Context(), request.Model); err != nil {
-		return err
-	}
 	request.Body = payload.data
-	job, _, err := s.deps.Jobs.Submit(r.Context(), request)
+	job, err := s.keep(r.Context(), request)
 	if errors.Is(err, core.ErrJobConflict) {
 		return errorf(http.StatusUnprocessableEntity, "%s %q came with another request before", idempotencyKey, request.IdempotencyKey)
 	}
@@ -54,6 +52,21 @@ func (s *service) submit(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Location", jobPrefix+job.ID)
 	return sendJSON(w, http.StatusAccepted, jsonType, submitted{job.ID})
+}
+
+// keep admits a job that isn't known. One that is keeps its answer, whatever
+// became of its model or of the room in the queue.
+func (s *service) keep(ctx context.Context, request core.JobRequest) (core.Job, error) {
+	if request.IdempotencyKey != "" {
+		if job, known, err := s.deps.Jobs.Known(ctx, request); known || err != nil {
+			return job, err
+		}
+	}
+	if err := s.admit(ctx, request.Model); err != nil {
+		return core.Job{}, err
+	}
+	job, _, err := s.deps.Jobs.Submit(ctx, request)
+	return job, err
 }
 
 // submitted is the body of a 202 to POST /jobs.

@@ -57,6 +57,20 @@ func TestSubmittingAgain(t *testing.T) {
 	f.do("POST", "/jobs", asksTiny).says(t, 202, `{"job_id":"J2"}`)
 }
 
+// A repeat has the answer from then, though a new job would be refused now.
+func TestSubmittingAgainWhatWouldBeRefused(t *testing.T) {
+	s := newShelf()
+	const key = "Idempotency-Key: again"
+	start(t, tiny(), nil, s.options).do("POST", "/jobs", asksTiny, key).says(t, 202, `{"job_id":"J1"}`)
+	s.most = 1
+	f := start(t, found(named("other:latest")), nil, s.options)
+	f.do("POST", "/jobs", asksTiny, key).says(t, 202, `{"job_id":"J1"}`)
+	f.do("POST", "/jobs", `{"model":"tiny","n":2}`, key).says(t, 422, `{"error":"Idempotency-Key \"again\" came with another request before"}`)
+	if got := f.do("POST", "/jobs", asksTiny, "Idempotency-Key: new"); got.status != 404 {
+		t.Errorf("a new one: %d %s", got.status, got.body)
+	}
+}
+
 func TestSubmitsThatAreRefused(t *testing.T) {
 	const (
 		paths = "want one of /api/chat, /api/embed, /api/embeddings, /api/generate, /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/messages, /v1/responses"

@@ -38,9 +38,13 @@ func newShelf(jobs ...core.Job) *shelf {
 
 func (s *shelf) options(o *setup) { o.Jobs = s }
 
-func (s *shelf) Submit(_ context.Context, r core.JobRequest) (core.Job, bool, error) {
+func (s *shelf) Known(_ context.Context, r core.JobRequest) (core.Job, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.known(r)
+}
+
+func (s *shelf) known(r core.JobRequest) (core.Job, bool, error) {
 	for id, job := range s.jobs {
 		if r.IdempotencyKey != "" && job.IdempotencyKey == r.IdempotencyKey {
 			if string(s.asked[id].Body) != string(r.Body) {
@@ -48,6 +52,15 @@ func (s *shelf) Submit(_ context.Context, r core.JobRequest) (core.Job, bool, er
 			}
 			return job, true, nil
 		}
+	}
+	return core.Job{}, false, nil
+}
+
+func (s *shelf) Submit(_ context.Context, r core.JobRequest) (core.Job, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if job, known, err := s.known(r); known || err != nil {
+		return job, known, err
 	}
 	switch {
 	case s.broken != nil:

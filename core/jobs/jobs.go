@@ -110,6 +110,7 @@ type Jobs struct {
 	heads  atomic.Pointer[heads]   // written by Run
 	topics topics
 	hooks  *hooks // nil if there are no webhooks
+	vigil  vigil
 
 	mu       sync.Mutex
 	unspoken map[string]bool // jobs that wait, of which that has yet to be told
@@ -120,6 +121,7 @@ func New(deps Deps, opts Options, log *slog.Logger) *Jobs {
 	j := &Jobs{
 		deps: deps, log: log, wake: make(chan struct{}, 1),
 		topics: topics{byID: map[string]*topic{}}, unspoken: map[string]bool{},
+		vigil: vigil{retried: map[string]time.Time{}},
 	}
 	if deps.Callback != nil {
 		j.hooks = newHooks(j)
@@ -161,6 +163,17 @@ func (j *Jobs) Submit(ctx context.Context, r core.JobRequest) (job core.Job, kno
 		j.tell(job)
 	}
 	return j.placed(ctx, job), known, nil
+}
+
+// Known returns the job that Submit would, if that is known already by its
+// idempotency key, whether or not another could be kept now. Its error may be
+// [core.ErrJobConflict].
+func (j *Jobs) Known(ctx context.Context, r core.JobRequest) (job core.Job, known bool, err error) {
+	asked := core.Job{Path: r.Path, Caller: r.Caller, IdempotencyKey: r.IdempotencyKey}
+	if job, known, err = j.deps.Store.Known(ctx, asked, r.Body); err != nil || !known {
+		return core.Job{}, false, err
+	}
+	return j.placed(ctx, job), true, nil
 }
 
 // hold keeps Run from a job of which is yet to be told that it waits: an event

@@ -102,6 +102,31 @@ func TestASecondSubmitIsTheFirst(t *testing.T) {
 	})
 }
 
+// TestAKnownJob is told of though no other would be taken.
+func TestAKnownJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = 1 })
+		r.turns.take()
+		request := core.JobRequest{Path: "/api/chat", Model: "a", Body: []byte(`{}`), Caller: "anna", IdempotencyKey: "k"}
+		first, _, err := r.Submit(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, known, err := r.Known(t.Context(), request)
+		if err != nil || !known || !cmp.Equal(again, first) {
+			t.Errorf("it is %+v, known %t, %v", again, known, err)
+		}
+		request.Body = []byte(`[]`)
+		if _, _, err := r.Known(t.Context(), request); !errors.Is(err, core.ErrJobConflict) {
+			t.Errorf("another body: %v", err)
+		}
+		request.Caller = "bert"
+		if _, known, err := r.Known(t.Context(), request); known || err != nil {
+			t.Errorf("another caller: known %t, %v", known, err)
+		}
+	})
+}
+
 // TestManyJobs has more of them than there are heads, put in at any moment.
 func TestManyJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

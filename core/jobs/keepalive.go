@@ -12,11 +12,15 @@ import (
 // of them wait.
 const stays = "10m"
 
+// mostPinned is how large a request may be to become a little larger: the
+// target bounds it too, mostly at 64 MiB.
+const mostPinned = 32 << 20
+
 // pinned is a request to path that has the target keep its model in memory.
 // One that says itself how long is left as it is, and so is one to a path that
 // knows no such thing.
 func pinned(path string, body []byte) []byte {
-	if !strings.HasPrefix(path, "/api/") || !json.Valid(body) {
+	if !strings.HasPrefix(path, "/api/") || len(body) > mostPinned || !json.Valid(body) {
 		return body
 	}
 	object := gjson.ParseBytes(body)

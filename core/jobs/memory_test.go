@@ -130,6 +130,27 @@ func (m *memory) Insert(_ context.Context, job core.Job, payload []byte) (core.J
 	if model == (core.ModelName{}) {
 		return core.Job{}, false, core.ErrInvalidName
 	}
+	if kept, known, err := m.known(job, payload); known || err != nil {
+		return kept, known, err
+	}
+	if m.rows[job.ID] != nil {
+		return core.Job{}, false, errors.New("the ID is taken")
+	}
+	job.CreatedAt = job.CreatedAt.UTC()
+	m.rows[job.ID] = &row{Job: job, model: model, payload: bytes.Clone(payload)}
+	return m.rows[job.ID].copied(), false, nil
+}
+
+func (m *memory) Known(_ context.Context, job core.Job, payload []byte) (core.Job, bool, error) {
+	end, err := m.begin("Known")
+	defer end()
+	if err != nil {
+		return core.Job{}, false, err
+	}
+	return m.known(job, payload)
+}
+
+func (m *memory) known(job core.Job, payload []byte) (core.Job, bool, error) {
 	for _, r := range m.rows {
 		if job.IdempotencyKey == "" || r.IdempotencyKey != job.IdempotencyKey || r.Caller != job.Caller {
 			continue
@@ -139,12 +160,7 @@ func (m *memory) Insert(_ context.Context, job core.Job, payload []byte) (core.J
 		}
 		return r.copied(), true, nil
 	}
-	if m.rows[job.ID] != nil {
-		return core.Job{}, false, errors.New("the ID is taken")
-	}
-	job.CreatedAt = job.CreatedAt.UTC()
-	m.rows[job.ID] = &row{Job: job, model: model, payload: bytes.Clone(payload)}
-	return m.rows[job.ID].copied(), false, nil
+	return core.Job{}, false, nil
 }
 
 func (m *memory) Get(_ context.Context, id string) (core.Job, error) {
@@ -207,6 +223,10 @@ func (r *row) due(now time.Time) bool {
 	return r.State == core.JobQueued && (r.NotBefore == nil || !r.NotBefore.After(now))
 }
 
+func (r *row) expired(now time.Time) bool {
+	return r.ExpiresAt != nil && !r.ExpiresAt.After(now)
+}
+
 func (m *memory) Heads(_ context.Context, now time.Time, limit int) (heads []core.Job, next time.Time, err error) {
 	end, err := m.begin("Heads")
 	defer end()
@@ -240,7 +260,7 @@ func (m *memory) Heads(_ context.Context, now time.Time, limit int) (heads []cor
 
 func (m *memory) Claim(_ context.Context, id, node string, now time.Time) (job core.Job, payload []byte, err error) {
 	job, err = m.change("Claim", id, func(r *row) error {
-		if !r.due(now) {
+		if !r.due(now) || r.expired(now) {
 			return core.ErrJobConflict
 		}
 		now = now.UTC()
@@ -311,7 +331,7 @@ func (m *memory) Expired(_ context.Context, now time.Time, limit int) ([]core.Jo
 		return nil, err
 	}
 	found := m.sorted(func(r *row) bool {
-		return r.State == core.JobQueued && r.ExpiresAt != nil && !r.ExpiresAt.After(now)
+		return r.State == core.JobQueued && r.expired(now)
 	})
 	slices.SortStableFunc(found, func(a, b *row) int { return a.ExpiresAt.Compare(*b.ExpiresAt) })
 	return copies(found, limit), nil
@@ -331,7 +351,7 @@ func (m *memory) Retry(_ context.Context, id string, now time.Time) (core.Job, e
 		}
 		r.State, r.Attempt, r.Error, r.Status, r.StartedAt, r.EndedAt = core.JobQueued, 0, "", 0, nil, nil
 		r.result, r.untold = nil, false
-		if r.ExpiresAt != nil && !r.ExpiresAt.After(now) {
+		if r.expired(now) {
 			r.ExpiresAt = nil
 		}
 		return nil

@@ -102,6 +102,7 @@ func (j *Jobs) Retry(ctx context.Context, id string) (core.Job, error) {
 	if err != nil {
 		return core.Job{}, err
 	}
+	j.vigil.retry(id)
 	j.queued.Add(1)
 	j.tell(job)
 	return j.placed(ctx, job), nil

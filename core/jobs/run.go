@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,7 +38,9 @@ func (j *Jobs) Run(ctx context.Context) error {
 	}
 	l := newLoop(j)
 	defer l.alarm.Stop()
+	j.vigil.begin()
 	for {
+		j.vigil.glances()
 		l.refresh(ctx)
 		select {
 		case <-j.wake:
@@ -160,8 +163,9 @@ func (l *loop) adopt(ctx context.Context, v view) {
 		}
 	}
 	retry := l.line(ctx, v, over)
+	l.dirty = l.dirty || v.more
 	next := time.Now().Add(refreshEvery)
-	for _, at := range []time.Time{v.next, retry, l.rest} {
+	for _, at := range []time.Time{v.next, v.expires, retry, l.rest} {
 		if at.After(time.Now()) && at.Before(next) {
 			next = at
 		}
@@ -251,7 +255,9 @@ type view struct {
 	limit     int
 	heads     []core.Job
 	next      time.Time // when the next job will be due; zero if none will
+	expires   time.Time // when the first of the heads does; zero if none will
 	cancelled []string
+	more      bool // jobs may have expired
 	err       error
 }
 
@@ -282,7 +288,9 @@ func (l *loop) read(ctx context.Context, opts *Options, snapshot *core.Snapshot)
 		if ctx.Err() != nil {
 			return v, ctx.Err()
 		}
-		l.fail(ctx, job.ID, "the job expired before its turn came")
+		if l.fail(ctx, job.ID, "the job expired before its turn came") {
+			v.more = len(expired) == expiredLimit
+		}
 	}
 	if v.cancelled, err = l.deps.Store.Cancelled(ctx, l.deps.Node); err != nil {
 		return v, fmt.Errorf("look for cancelled jobs: %w", err)
@@ -290,31 +298,18 @@ func (l *loop) read(ctx context.Context, opts *Options, snapshot *core.Snapshot)
 	if v.heads, v.next, err = l.deps.Store.Heads(ctx, now, v.limit); err != nil {
 		return v, fmt.Errorf("look for jobs that are due: %w", err)
 	}
+	v.heads = slices.DeleteFunc(v.heads, func(job core.Job) bool { // it couldn't be failed yet
+		return job.ExpiresAt != nil && !job.ExpiresAt.After(now)
+	})
+	for _, job := range v.heads {
+		if at := job.ExpiresAt; at != nil && (v.expires.IsZero() || at.Before(v.expires)) {
+			v.expires = *at
+		}
+	}
 	if snapshot.Status == core.Degraded {
 		l.outwait(ctx, opts, snapshot, v.heads)
 	}
 	return v, nil
-}
-
-// outwait fails those of the jobs that have waited too long for a target that
-// is away.
-func (l *loop) outwait(ctx context.Context, opts *Options, snapshot *core.Snapshot, waiting []core.Job) {
-	problem := "nobody knows why"
-	if fault := snapshot.LastPoll.Fault; fault != nil {
-		problem = fault.Detail
-	}
-	for _, job := range waiting {
-		if ctx.Err() != nil {
-			return
-		}
-		since := job.CreatedAt
-		if snapshot.InventoryAt.After(since) {
-			since = snapshot.InventoryAt
-		}
-		if time.Since(since) >= opts.MaxAge {
-			l.fail(ctx, job.ID, outwaited(opts, problem))
-		}
-	}
 }
 
 // housekeep counts the jobs that wait, and forgets those that ended long ago.
@@ -322,6 +317,7 @@ func (j *Jobs) housekeep(ctx context.Context) {
 	tick := time.NewTicker(houseEvery)
 	defer tick.Stop()
 	for {
+		j.vigil.forget(time.Now().Add(-j.opts.Load().MaxAge))
 		counts, err := j.deps.Store.Counts(ctx)
 		if err == nil {
 			j.queued.Store(int64(counts[core.JobQueued]))

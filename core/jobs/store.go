@@ -27,6 +27,10 @@ type Store interface {
 	// known is true; else the error is [core.ErrJobConflict].
 	Insert(ctx context.Context, job core.Job, payload []byte) (kept core.Job, known bool, err error)
 
+	// Known returns what Insert would of a job that is known by its
+	// idempotency key, and keeps nothing: known is false for one that is new.
+	Known(ctx context.Context, job core.Job, payload []byte) (kept core.Job, known bool, err error)
+
 	// Get returns a job; its error is core.ErrNoJob.
 	Get(ctx context.Context, id string) (core.Job, error)
 
@@ -45,8 +49,8 @@ type Store interface {
 	// there is none.
 	Heads(ctx context.Context, now time.Time, limit int) (heads []core.Job, next time.Time, err error)
 
-	// Claim makes node the owner of a job that waits and is due, with an
-	// attempt begun at now, and returns it with its payload. If it isn't there
+	// Claim makes node the owner of a job that waits, is due and hasn't expired
+	// at now, with an attempt begun then, and returns it with its payload. If it isn't there
 	// to be claimed any more, the error is [core.ErrJobConflict].
 	Claim(ctx context.Context, id, node string, now time.Time) (core.Job, []byte, error)
 

@@ -36,6 +36,8 @@ type outcome struct {
 	found  bool           // by Deps.Find, after a 404
 	began  time.Time      // the attempt
 	now    time.Time      // its end
+
+	earliest time.Time // moment of an outage that may be held against the job
 }
 
 // A verdict is what becomes of the job.
@@ -82,34 +84,24 @@ func judge(job core.Job, opts *Options, o outcome) verdict {
 func judgeAway(job core.Job, opts *Options, o outcome) verdict {
 	fault := core.FaultOf(cmp.Or(o.err, o.missed))
 	v := verdict{attempt: o.attempt(fault.Reason, fault.Detail, false), state: core.JobQueued, away: o.missed == nil}
-	since, tries := awaySince(job, o.began)
-	if o.now.Sub(since) >= opts.MaxAge {
+	since := awaySince(job, o.began.Round(0), o.earliest)
+	if unreachable(fault.Reason) && o.now.Round(0).Sub(since) >= opts.MaxAge {
 		v.state, v.reason = core.JobFailed, outwaited(opts, fault.Detail)
 		return v
 	}
-	v.notBefore = o.now.Add(pause(max(0, tries-patientTries)))
+	v.notBefore = o.now.Add(pause(max(0, awayTries(job)-patientTries)))
 	return v
 }
 
-func outwaited(opts *Options, problem string) string {
-	return fmt.Sprintf("the target has been away for %s: %s", opts.MaxAge, problem)
-}
-
-// awaySince is when the attempts at an away target began that job ends with,
-// if another began now, and how many they were before that. Beyond those that
-// are kept, all of its life counts.
-func awaySince(job core.Job, now time.Time) (since time.Time, tries int) {
-	since = now
+// awayTries is how many attempts without an answer job ends with, those aside
+// that foreman's stop cut off.
+func awayTries(job core.Job) (tries int) {
 	for i := len(job.Attempts) - 1; i >= 0 && !job.Attempts[i].Counts; i-- {
 		if job.Attempts[i].Reason != reasonStopped {
-			since = job.Attempts[i].At
 			tries++
 		}
 	}
-	if len(job.Attempts) >= MostAttempts && tries > 0 {
-		since = job.CreatedAt
-	}
-	return since, tries
+	return tries
 }
 
 // again puts the job back, unless that was its last attempt.

@@ -119,8 +119,9 @@ func installed(snapshot *core.Snapshot, model string) bool {
 	return false
 }
 
-// fail ends a job that waits, unless it doesn't any more.
-func (l *loop) fail(ctx context.Context, id, reason string) {
+// fail ends a job that waits, unless it doesn't any more. It reports whether
+// the store could tell.
+func (l *loop) fail(ctx context.Context, id, reason string) bool {
 	ctx, cancel := writing(ctx, l.stopping)
 	defer cancel()
 	err := l.deps.Store.Fail(ctx, id, reason, time.Now())
@@ -130,7 +131,9 @@ func (l *loop) fail(ctx context.Context, id, reason string) {
 		l.tellOf(ctx, id)
 	} else if !errors.Is(err, core.ErrJobConflict) && !errors.Is(err, core.ErrNoJob) {
 		l.log.Warn("a job that should fail can't", "job", id, "reason", reason, "error", err)
+		return false
 	}
+	return true
 }
 
 // writing is a context for a write to the store that goes on when ctx ends,
@@ -193,6 +196,8 @@ func (l *loop) attempt(ctx context.Context, job core.Job, payload []byte, w *wor
 	if o.err == nil && o.answer.Status == 0 {
 		o.err = errors.New("the target gave no answer")
 	}
+	snapshot, _ := l.deps.Target()
+	o.earliest = l.vigil.earliest(job, snapshot)
 	return judge(job, l.opts.Load(), o)
 }
 

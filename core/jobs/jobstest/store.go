@@ -36,6 +36,7 @@ func Store(t *testing.T, open func(t *testing.T) jobs.Store) {
 		"cancels what comes back":               testCancelThenBack,
 		"fails what waits":                      testFail,
 		"knows what has expired":                testExpired,
+		"gives no job that has expired":         testExpiredClaim,
 		"knows whose end is untold":             testUntold,
 		"retries":                               testRetry,
 		"recovers":                              testRecover,
@@ -261,6 +262,23 @@ func testIdempotency(t *testing.T, s *subject) {
 	_, known, err = s.Insert(s.ctx, keyed("bert", "/api/chat"), []byte(`{"a":2}`))
 	if err != nil || known {
 		t.Errorf("another caller's key: known %t, %v", known, err)
+	}
+	kept, known, err := s.Known(s.ctx, keyed("anna", "/api/chat"), []byte(`{"a":1}`))
+	if err != nil || !known {
+		t.Errorf("Known: %t, %v", known, err)
+	}
+	s.same("what is known", kept, first)
+	_, known, err = s.Known(s.ctx, keyed("anna", "/api/chat"), []byte(`{"a":2}`))
+	s.is("Known of another payload", err, core.ErrJobConflict)
+	if known {
+		t.Error("another payload is known")
+	}
+	_, _, err = s.Known(s.ctx, keyed("anna", "/api/embed"), []byte(`{"a":1}`))
+	s.is("Known of another path", err, core.ErrJobConflict)
+	for _, other := range []core.Job{keyed("carl", "/api/chat"), s.job("tiny", core.PriorityNormal)} {
+		if _, known, err := s.Known(s.ctx, other, []byte(`{"a":1}`)); known || err != nil {
+			t.Errorf("Known of %q's %q: %t, %v", other.Caller, other.IdempotencyKey, known, err)
+		}
 	}
 	page, _, err := s.List(s.ctx, core.JobQuery{Limit: 10})
 	if err != nil || len(page) != 2 {

@@ -72,7 +72,7 @@ func (r *row) putBack(attempt core.Attempt, notBefore time.Time) {
 func (s *Store) Claim(ctx context.Context, id, node string, now time.Time) (core.Job, []byte, error) {
 	var payload []byte
 	job, err := s.changeJob(ctx, id, func(tx *txn, r *row) error {
-		if !r.due(now) {
+		if !r.due(now) || r.expired(now) {
 			return r.conflict()
 		}
 		r.node = node
@@ -167,7 +167,7 @@ func (s *Store) Retry(ctx context.Context, id string, now time.Time) (core.Job, 
 		}
 		r.job.State, r.job.Attempt, r.job.Error, r.job.Status = core.JobQueued, 0, "", 0
 		r.job.StartedAt, r.job.EndedAt, r.untold = nil, nil, false
-		if r.job.ExpiresAt != nil && !r.job.ExpiresAt.After(now) {
+		if r.expired(now) {
 			r.job.ExpiresAt = nil
 		}
 		_, err := tx.ExecContext(ctx, `DELETE FROM foreman_result WHERE id = $1`, id)

@@ -45,6 +45,23 @@ func (s *Store) Insert(ctx context.Context, job core.Job, payload []byte) (kept 
 	return kept, known, nil
 }
 
+// Known returns the job that a caller gave a key to.
+func (s *Store) Known(ctx context.Context, job core.Job, payload []byte) (kept core.Job, known bool, err error) {
+	sqlTx, err := s.read.BeginTx(ctx, nil)
+	if err != nil {
+		return core.Job{}, false, s.explain(err)
+	}
+	defer func() { _ = sqlTx.Rollback() }() // it has changed nothing
+	tx := &txn{Tx: sqlTx}
+	if kept, known, err = tx.byKey(ctx, job.Caller, job.IdempotencyKey); known && err == nil {
+		err = tx.same(ctx, kept, job.Path, payload)
+	}
+	if err != nil {
+		return core.Job{}, false, s.explain(err)
+	}
+	return kept, known, nil
+}
+
 func (tx *txn) insert(ctx context.Context, job core.Job, queue string, payload []byte) error {
 	riverID, err := tx.insertRiver(ctx, job, queue)
 	if err != nil {

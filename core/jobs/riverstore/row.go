@@ -49,6 +49,11 @@ func (r *row) due(now time.Time) bool {
 	return r.job.State == core.JobQueued && (r.job.NotBefore == nil || !r.job.NotBefore.After(now))
 }
 
+// expired reports whether r may not be begun any more.
+func (r *row) expired(now time.Time) bool {
+	return r.job.ExpiresAt != nil && !r.job.ExpiresAt.After(now)
+}
+
 // laneOf is where a job stands in line if it waits and is due: its model and
 // its rank in it, 0 for high. No other model's lane is between two of one.
 func laneOf(model core.ModelName, p core.Priority) string {

@@ -1,0 +1,123 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
+)
+
+// longestGap is between two glances of a Run that nothing holds up: it looks
+// at the store each few seconds.
+const longestGap = time.Minute
+
+// A vigil knows since when the target has been watched: what it did while
+// foreman didn't run, or the machine slept, nobody has seen. Its times are by
+// the wall, as the other clock stops in a sleep.
+type vigil struct {
+	mu      sync.Mutex
+	since   time.Time            // the watch goes on without a gap
+	glance  time.Time            // the last
+	retried map[string]time.Time // jobs, until that is too long ago to matter
+}
+
+// glances notes that foreman runs, and returns since when it has without a gap.
+func (v *vigil) glances() time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	now := time.Now().Round(0)
+	if now.Sub(v.glance).Abs() > longestGap {
+		v.since = now
+	}
+	v.glance = now
+	return v.since
+}
+
+func (v *vigil) begin() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.glance = time.Time{}
+}
+
+func (v *vigil) retry(id string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.retried[id] = time.Now().Round(0)
+}
+
+func (v *vigil) forget(before time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	maps.DeleteFunc(v.retried, func(_ string, at time.Time) bool { return at.Before(before) })
+}
+
+// earliest is the first moment of an outage that may be held against job: it
+// was there, the target was watched, and hasn't listed its models since.
+func (v *vigil) earliest(job core.Job, snapshot *core.Snapshot) time.Time {
+	at := v.glances()
+	v.mu.Lock()
+	retried := v.retried[job.ID]
+	v.mu.Unlock()
+	for _, later := range []time.Time{job.CreatedAt, retried, snapshot.LastSuccess} {
+		if later.After(at) {
+			at = later
+		}
+	}
+	return at
+}
+
+// outwait fails those of the jobs that have waited too long for a target that
+// is away.
+func (l *loop) outwait(ctx context.Context, opts *Options, snapshot *core.Snapshot, waiting []core.Job) {
+	problem := "nobody knows why"
+	if fault := snapshot.LastPoll.Fault; fault != nil {
+		problem = fault.Detail
+	}
+	for _, job := range waiting {
+		if ctx.Err() != nil {
+			return
+		}
+		if l.held(job.ID) { // a retry that the vigil may not know yet
+			continue
+		}
+		if time.Now().Round(0).Sub(l.vigil.earliest(job, snapshot)) >= opts.MaxAge {
+			l.fail(ctx, job.ID, outwaited(opts, problem))
+		}
+	}
+}
+
+func outwaited(opts *Options, problem string) string {
+	return fmt.Sprintf("the target has been away for %s: %s", opts.MaxAge, problem)
+}
+
+// awaySince is when the attempts at an away target began that job ends with,
+// if another began now; but never before earliest, which it is if more are of
+// that kind than a job remembers.
+func awaySince(job core.Job, now, earliest time.Time) time.Time {
+	since := now
+	for i := len(job.Attempts) - 1; i >= 0; i-- {
+		a := job.Attempts[i]
+		if a.Counts || !unreachable(a.Reason) || a.At.Before(earliest) {
+			return since
+		}
+		since = a.At
+	}
+	if len(job.Attempts) >= MostAttempts {
+		return earliest
+	}
+	return since
+}
+
+// unreachable reports whether a reason for no answer at all says that the
+// target wasn't there to give one.
+func unreachable(r core.Reason) bool {
+	switch r {
+	case core.ReasonRefused, core.ReasonTimeout, core.ReasonReset, core.ReasonNoRoute, core.ReasonDNS, core.ReasonTLS, core.ReasonPlugin:
+		return true
+	default:
+		return false
+	}
+}
