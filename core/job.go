@@ -135,6 +135,23 @@ type JobRequest struct {
 	ExpiresAt      *time.Time // nil for never
 }
 
+// ParseExpiry is the time that text means: a time to come in RFC 3339, or how
+// long from now, such as 90m; nil for "". Its error is a sentence without the
+// name of whatever held text.
+func ParseExpiry(text string, now time.Time) (*time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if wait, no := time.ParseDuration(text); no == nil {
+		at, err = now.Add(wait), nil
+	}
+	if err != nil || !at.After(now) {
+		return nil, fmt.Errorf("%q: want a time to come, such as 2027-01-31T18:00:00Z, or how long from now, such as 90m", text)
+	}
+	return &at, nil
+}
+
 // A JobQuery says which jobs to list.
 type JobQuery struct {
 	State  JobState // "" for every one

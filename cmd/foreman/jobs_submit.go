@@ -93,8 +93,10 @@ func (c *jobsSubmitCmd) request(e *env) (core.JobRequest, error) {
 	if request.Path == "" {
 		request.Path = usualPath(request.Body)
 	}
-	request.ExpiresAt, err = expiry(c.Expires, time.Now())
-	return request, err
+	if request.ExpiresAt, err = core.ParseExpiry(c.Expires, time.Now()); err != nil {
+		return request, fmt.Errorf("--expires is %w", err)
+	}
+	return request, nil
 }
 
 // read returns all of a file, or of stdin for "-".
@@ -162,19 +164,4 @@ func usualPath(body []byte) string {
 	default:
 		return "/api/chat"
 	}
-}
-
-// expiry is the time that --expires means, or nil for "".
-func expiry(text string, now time.Time) (*time.Time, error) {
-	if text == "" {
-		return nil, nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if wait, no := time.ParseDuration(text); no == nil {
-		at, err = now.Add(wait), nil
-	}
-	if err != nil || !at.After(now) {
-		return nil, fmt.Errorf("--expires is %q: want how long from now, such as 90m, or a time to come, such as 2027-01-31T18:00:00Z", text)
-	}
-	return &at, nil
 }

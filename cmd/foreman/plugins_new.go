@@ -40,13 +40,10 @@ type skeleton struct {
 //go:embed skeleton
 var skeletons embed.FS
 
-// pluginNames are those that the config takes.
-var pluginNames = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
-
 // Run writes a plugin that works and a test that says so. It overwrites
 // nothing.
 func (c *pluginsNewCmd) Run(e *env) error {
-	if !pluginNames.MatchString(c.Name) {
+	if !config.IsPluginName(c.Name) {
 		return usageError{fmt.Errorf("%q can't name a plugin; use a to z, 0 to 9, - and _", c.Name)}
 	}
 	if c.Kind == plugin.KindBackend && config.BuiltIn(c.Name) {

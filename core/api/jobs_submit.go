@@ -96,10 +96,15 @@ func (s *service) jobRequest(r *http.Request) (core.JobRequest, error) {
 	if !isWebhook(request.Webhook) {
 		return request, errorf(http.StatusBadRequest, "%s is %q: want an http or https URL", HeaderWebhook, request.Webhook)
 	}
-	var err error
-	request.ExpiresAt, err = expiry(r.Header.Get(HeaderExpires), time.Now())
+	at, err := core.ParseExpiry(r.Header.Get(HeaderExpires), time.Now())
+	if err != nil {
+		return request, errorf(http.StatusBadRequest, "%s is %v", HeaderExpires, err)
+	}
+	if at != nil {
+		request.ExpiresAt = timeOrNull(*at)
+	}
 	request.Caller, _ = s.guard.caller(r.Header)
-	return request, err
+	return request, nil
 }
 
 // takes returns why no job can be one of path, or nil.
@@ -121,20 +126,4 @@ func isWebhook(text string) bool {
 	}
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && len(text) <= longestURL
-}
-
-// expiry is the time that text means, or nil if that is "".
-func expiry(text string, now time.Time) (*time.Time, error) {
-	if text == "" {
-		return nil, nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if wait, no := time.ParseDuration(text); no == nil {
-		at, err = now.Add(wait), nil
-	}
-	if err != nil || !at.After(now) {
-		return nil, errorf(http.StatusBadRequest,
-			"%s is %q: want a time to come, such as 2027-01-31T18:00:00Z, or how long from now, such as 90m", HeaderExpires, text)
-	}
-	return timeOrNull(at), nil
 }

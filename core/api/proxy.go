@@ -199,24 +199,36 @@ func (x *exchange) relay(w http.ResponseWriter, r *http.Request) error {
 	answered(w.Header(), x.resp.Header, streamed)
 	w.WriteHeader(x.resp.StatusCode)
 	flusher := http.NewResponseController(w)
+	broken, _ := x.pour(func(piece []byte, last bool) error { // if it fails the caller has left; end cancels the target's work
+		if _, gone := w.Write(piece); gone != nil || !streamed || last { // net/http flushes the last piece together with the end
+			return gone
+		}
+		return flusher.Flush()
+	})
+	if broken != nil {
+		breakOff(r)
+	}
+	return nil
+}
+
+// pour gives the answer to take as it comes, and says which side it ended on
+// before its end: broken is of the target, refused of take.
+func (x *exchange) pour(take func(piece []byte, last bool) error) (broken, refused error) {
 	buf := buffers.Get().(*[copyBuffer]byte)
 	defer buffers.Put(buf)
 	for {
 		n, err := x.resp.Body.Read(buf[:])
 		x.vigil.heard()
 		if n > 0 {
-			if _, gone := w.Write(buf[:n]); gone != nil {
-				return nil // the caller has left; end cancels the target's work
-			}
-			if streamed && err == nil && flusher.Flush() != nil { // net/http flushes the last piece together with the end
-				return nil
+			if refused := take(buf[:n], err != nil); refused != nil {
+				return nil, refused
 			}
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return nil
+			return nil, nil
 		case err != nil:
-			breakOff(r)
+			return err, nil
 		}
 	}
 }

@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 )
 
@@ -55,26 +53,12 @@ func (s *service) do(ctx context.Context, work Work, sink Sink) error {
 		defer s.residencyChanged()
 	}
 	sink.Begin(x.resp.StatusCode, x.resp.Header.Get("Content-Type"))
-	return x.pour(sink)
-}
-
-// pour writes the answer to sink as it comes.
-func (x *exchange) pour(sink io.Writer) error {
-	buf := buffers.Get().(*[copyBuffer]byte)
-	defer buffers.Put(buf)
-	for {
-		n, err := x.resp.Body.Read(buf[:])
-		x.vigil.heard()
-		if n > 0 {
-			if _, err := sink.Write(buf[:n]); err != nil {
-				return err
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return unreachable(err)
-		}
+	broken, refused := x.pour(func(piece []byte, _ bool) error {
+		_, err := sink.Write(piece)
+		return err
+	})
+	if broken != nil {
+		return unreachable(broken)
 	}
+	return refused
 }

@@ -52,7 +52,7 @@ func (r *reader) notify(t *table, n *Notify) {
 	set(t, "settle", &n.Settle, count(1))
 	for _, name := range t.others() {
 		notifier := r.notifier(t.table(name), name)
-		if !pluginNames.MatchString(name) {
+		if !IsPluginName(name) {
 			t.doc.fail(t.at(name), fmt.Errorf("%q can't name a notifier; use a to z, 0 to 9, - and _", name))
 		}
 		if n.Named == nil {

@@ -5,7 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
+
+	"github.com/seed-af7fee88/foreman/core"
 )
 
 // A reading is what a [Config] was made of. Nothing changes it afterwards.
@@ -61,10 +62,13 @@ func (c Config) Blank() bool {
 	return c.read != nil && c.read.name != "" && strings.TrimSpace(c.read.text.Reveal()) == ""
 }
 
+// longestProblem is how much of a plugin's words a problem quotes, in bytes.
+const longestProblem = 1000
+
 // Problem is the error of the file's key, dotted, that only shows once its
 // value is used.
 func (c Config) Problem(key string, err error) *Error {
-	e := &Error{Key: key, Problem: oneLine(err.Error())}
+	e := &Error{Key: key, Problem: core.OneLine(err.Error(), longestProblem)}
 	if c.read == nil {
 		return e
 	}
@@ -85,14 +89,4 @@ func (d *document) split(s string) []string {
 		}
 	}
 	return strings.Split(s, ".") // perhaps a table on the way is there
-}
-
-// oneLine is s without what a terminal obeys.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.TrimSpace(s))
 }

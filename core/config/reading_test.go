@@ -57,17 +57,17 @@ func TestProblem(t *testing.T) {
 	const text = "[poll]\nrise = 1\n\n[notify.ops]\ntype = 'log'\n[server.tokens]\n'B O B' = 'b'\n"
 	refused := errors.New("no such color\n\x1b[31mred")
 	for key, want := range map[string]string{
-		"notify.ops":            "foreman.toml:4: notify.ops: no such color  [31mred",
-		"notify.ops.type":       "foreman.toml:5: notify.ops.type: no such color  [31mred",
-		"notify.ops.settings":   "foreman.toml:4: notify.ops.settings: no such color  [31mred",
-		`server.tokens."B O B"`: `foreman.toml:7: server.tokens."B O B": no such color  [31mred`,
-		"target.url":            "foreman.toml: target.url: no such color  [31mred",
+		"notify.ops":            "foreman.toml:4: notify.ops: no such color [31mred",
+		"notify.ops.type":       "foreman.toml:5: notify.ops.type: no such color [31mred",
+		"notify.ops.settings":   "foreman.toml:4: notify.ops.settings: no such color [31mred",
+		`server.tokens."B O B"`: `foreman.toml:7: server.tokens."B O B": no such color [31mred`,
+		"target.url":            "foreman.toml: target.url: no such color [31mred",
 	} {
 		if got := parse(t, "foreman.toml", text).Problem(key, refused).Error(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
-	if got, want := config.Default(environ()).Problem("target.url", refused).Error(), "target.url: no such color  [31mred"; got != want {
+	if got, want := config.Default(environ()).Problem("target.url", refused).Error(), "target.url: no such color [31mred"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -272,12 +272,15 @@ func absolute(v any) (string, error) {
 	return s, err
 }
 
+// IsPluginName reports whether a plugin, or a notifier, may be called s.
+func IsPluginName(s string) bool { return pluginNames.MatchString(s) }
+
 var pluginNames = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*$`)
 
 // pluginName reads the part of an executable's name after foreman-backend-.
 func pluginName(v any) (string, error) {
 	s, err := text(v)
-	if err == nil && !pluginNames.MatchString(s) {
+	if err == nil && !IsPluginName(s) {
 		err = fmt.Errorf("%q can't name a plugin; use a to z, 0 to 9, - and _", s)
 	}
 	return s, err

@@ -43,7 +43,7 @@ func (l *stderrLog) Notify(ctx context.Context, event core.Event) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	_, err := io.WriteString(l.out, lineOf(string(event.Type)+": "+event.Sentence, logLine)+"\n")
+	_, err := io.WriteString(l.out, core.OneLine(string(event.Type)+": "+event.Sentence, logLine)+"\n")
 	return err
 }
 

@@ -15,8 +15,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
-	"unicode"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -57,16 +55,5 @@ func eventJSON(event core.Event) ([]byte, error) {
 // maxLine is how much of somebody else's words an error quotes, in bytes.
 const maxLine = 300
 
-// oneLine is s without control characters, on one line and not too long.
-func oneLine(s string) string { return lineOf(s, maxLine) }
-
-// lineOf is [oneLine] of another length, in bytes.
-func lineOf(s string, most int) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.IsSpace(r)
-	}), " ")
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return strings.ToValidUTF8(s, "")
-}
+// oneLine is s for an error.
+func oneLine(s string) string { return core.OneLine(s, maxLine) }

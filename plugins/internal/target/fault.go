@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/seed-af7fee88/foreman/core"
 )
@@ -38,22 +37,7 @@ func (t *Target) Fault(path string, f *core.Fault) *core.Fault {
 	if t.token != "" { // a server may quote the request's header
 		detail = strings.ReplaceAll(detail, t.token, "[token]")
 	}
-	return &core.Fault{Reason: f.Reason, Detail: oneLine("GET " + t.URL + path + ": " + detail)}
-}
-
-// oneLine is s with every run of what doesn't print as one space, and cut.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxDetail {
-		s = strings.ToValidUTF8(s[:maxDetail], "") + "…"
-	}
-	return s
+	return &core.Fault{Reason: f.Reason, Detail: core.OneLine("GET "+t.URL+path+": "+detail, maxDetail)}
 }
 
 // connectionFault says why there was no answer.
