@@ -162,6 +162,7 @@ func (d *Daemon) Run(ctx context.Context, again <-chan os.Signal) error {
 	rooms.start(d.poll)
 	rooms.start(d.followPlugin)
 	rooms.start(sleepWatch{read: readClocks, woken: d.woken}.run)
+	rooms.start(rushWatch{allocated: allocated, giveBack: giveBack}.run)
 	rooms.start(d.line.scheduler.Run)
 	if d.callbacks != nil {
 		rooms.start(d.callbacks.Run)
