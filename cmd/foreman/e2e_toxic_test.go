@@ -44,11 +44,11 @@ func TestE2EStreamsOverABadLink(t *testing.T) {
 	tg, link, f := overLink(t, "")
 	t.Run("slow", func(t *testing.T) {
 		link.Drip(32<<10, 20*time.Millisecond)
-		mustStream(t, f, tg, 200, 32)
+		mustStream(t, f, tg, 3200, 32)
 	})
 	t.Run("dripping", func(t *testing.T) {
 		link.Drip(100, time.Millisecond)
-		mustStream(t, f, tg, 40, 8)
+		mustStream(t, f, tg, 3200, 32)
 	})
 }
 

@@ -51,6 +51,9 @@ func (s *service) inference(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer turn.Done()
 	changes := changesResidency(payload.data, name, s.inventory.Snapshot())
+	if turn.More() {
+		payload.data = pinned(r.URL.Path, payload.data)
+	}
 	x, err := s.reach(r, payload, arrived)
 	if err != nil {
 		if r.Context().Err() == nil {

@@ -20,17 +20,21 @@ var ErrBusy = errors.New("as many callers wait as may")
 const busySeconds = 10
 
 // A Turn is the right to have one request run on the target. The first call
-// of one of its methods gives it back.
+// of Done or Failed gives it back.
 type Turn interface {
 	Done()
 	Failed() // the target couldn't run the model: others go first
+
+	// More reports whether other work for the model waited as the turn began.
+	More() bool
 }
 
 // none is the turn of a request that needs none.
 type none struct{}
 
-func (none) Done()   {}
-func (none) Failed() {}
+func (none) Done()      {}
+func (none) Failed()    {}
+func (none) More() bool { return false }
 
 // turn waits until the request may run. Those that the worker model doesn't
 // care about go at once: what the target has somebody else run, and what only

@@ -21,6 +21,7 @@ import (
 type booth struct {
 	place chan struct{} // of capacity 1: holds one while somebody has the turn
 	most  int           // that may wait; 0 is no bound
+	more  bool          // work for each model waits
 
 	mu      sync.Mutex
 	waiting int
@@ -78,6 +79,8 @@ type boothTurn struct {
 
 func (t *boothTurn) Done()   { t.giveBack("done") }
 func (t *boothTurn) Failed() { t.giveBack("failed") }
+
+func (t *boothTurn) More() bool { return t.booth.more }
 
 func (t *boothTurn) giveBack(how string) {
 	t.once.Do(func() {
@@ -316,5 +319,37 @@ func TestARequestInTheQueueIsJudgedFirst(t *testing.T) {
 	}
 	if !slices.Equal(got, []int{404, 400, 400}) {
 		t.Error(cmp.Diff([]int{404, 400, 400}, got))
+	}
+}
+
+// TestPin: the target is asked to keep a model that others wait for, by whom
+// it may be told.
+func TestPin(t *testing.T) {
+	b := newBooth()
+	got := ""
+	f := start(t, found(named("tiny:latest")), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = string(body)
+		_, _ = io.WriteString(w, "{}")
+	}), b.options)
+	for _, c := range []struct {
+		more             bool
+		path, sent, want string
+	}{
+		{false, "/api/chat", `{"model":"tiny"}`, `{"model":"tiny"}`},
+		{true, "/api/chat", ` {"model":"tiny"}`, ` {"keep_alive":"10m","model":"tiny"}`},
+		{true, "/api/embed", `{"model":"tiny","keep_alive":0}`, `{"model":"tiny","keep_alive":0}`},
+		{true, "/v1/chat/completions", `{"model":"tiny"}`, `{"model":"tiny"}`},
+	} {
+		b.more = c.more
+		f.do("POST", c.path, c.sent).says(t, 200, "{}")
+		if got != c.want {
+			t.Errorf("with more: %t, %s %s reached the target as %s", c.more, c.path, c.sent, got)
+		}
+	}
+	b.more = false
+	work := api.Work{Path: "/api/generate", Body: []byte(`{"model":"tiny"}`), Pin: true}
+	if err := f.server.Do(t.Context(), work, new(tray)); err != nil || got != `{"keep_alive":"10m","model":"tiny"}` {
+		t.Errorf("a job's request reached the target as %s, %v", got, err)
 	}
 }

@@ -10,6 +10,7 @@ type Work struct {
 	Path        string // of the target's route
 	ContentType string
 	Body        []byte
+	Pin         bool // the model is to stay in memory, unless Body says how long
 }
 
 // A Sink takes what the target answers to [Work]: Begin once, then the bytes
@@ -40,7 +41,11 @@ func (s *service) do(ctx context.Context, work Work, sink Sink) error {
 		return err
 	}
 	changes := changesResidency(work.Body, name, s.inventory.Snapshot())
-	x, err := s.attempt(r, &payload{budget: s.bodies, data: work.Body})
+	body := work.Body
+	if work.Pin {
+		body = pinned(work.Path, body)
+	}
+	x, err := s.attempt(r, &payload{budget: s.bodies, data: body})
 	if err != nil {
 		return err
 	}

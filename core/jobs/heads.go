@@ -7,7 +7,7 @@ import "github.com/seed-af7fee88/foreman/core"
 type heads struct {
 	limit int
 	lanes map[lane]int
-	ids   map[core.ModelName]map[string]bool
+	ids   map[string]bool
 }
 
 // A lane is what the store lists the oldest jobs of.
@@ -17,33 +17,18 @@ type lane struct {
 }
 
 func newHeads(limit int) *heads {
-	return &heads{limit: limit, lanes: map[lane]int{}, ids: map[core.ModelName]map[string]bool{}}
+	return &heads{limit: limit, lanes: map[lane]int{}, ids: map[string]bool{}}
 }
 
 func (h *heads) add(job core.Job) {
-	model := core.NameOf(job.Model)
-	h.lanes[lane{model, job.Priority}]++
-	if h.ids[model] == nil {
-		h.ids[model] = map[string]bool{}
-	}
-	h.ids[model][job.ID] = true
+	h.lanes[lane{core.NameOf(job.Model), job.Priority}]++
+	h.ids[job.ID] = true
 }
 
-func (h *heads) has(model core.ModelName, id string) bool { return h.ids[model][id] }
+func (h *heads) has(id string) bool { return h.ids[id] }
 
 // suffice reports whether one more job like job wouldn't be a head. It will be
 // seen in time: each head has the store looked at once more when it is gone.
 func (h *heads) suffice(job core.Job) bool {
 	return h.lanes[lane{core.NameOf(job.Model), job.Priority}] >= h.limit
-}
-
-// more reports whether, as far as is known, a job other than that with id
-// waits for model.
-func (h *heads) more(model core.ModelName, id string) bool {
-	for other := range h.ids[model] {
-		if other != id {
-			return true
-		}
-	}
-	return false
 }

@@ -72,10 +72,13 @@ type Ticket struct {
 	Arrived  time.Time
 }
 
-// A Turn is a job's right to run. Only the first call of the two counts.
+// A Turn is a job's right to run. Only the first call of Done or Failed counts.
 type Turn interface {
 	Done()
 	Failed() // Done, and the target had an error
+
+	// More reports whether other work for the model waited as the turn began.
+	More() bool
 }
 
 // Work is a request to the target.
@@ -83,6 +86,7 @@ type Work struct {
 	Path        string
 	ContentType string
 	Body        []byte
+	Pin         bool // the model is to stay in memory, unless Body says how long
 }
 
 // A Sink takes the target's answer.

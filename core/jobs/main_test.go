@@ -98,12 +98,15 @@ type turns struct {
 	mu      sync.Mutex
 	free    int
 	waiting []string
-	came    map[string]int // tickets, by job
-	failed  int            // turns that were given back so
-	news    chan struct{}  // closes when free or waiting change
+	models  map[string]core.ModelName // of those
+	came    map[string]int            // tickets, by job
+	failed  int                       // turns that were given back so
+	news    chan struct{}             // closes when free or waiting change
 }
 
-func newTurns() *turns { return &turns{free: 1, came: map[string]int{}, news: make(chan struct{})} }
+func newTurns() *turns {
+	return &turns{free: 1, models: map[string]core.ModelName{}, came: map[string]int{}, news: make(chan struct{})}
+}
 
 func (q *turns) change(do func()) {
 	q.mu.Lock()
@@ -119,6 +122,7 @@ func (q *turns) give() { q.change(func() { q.free++ }) }
 func (q *turns) acquire(ctx context.Context, ticket jobs.Ticket) (jobs.Turn, error) {
 	q.change(func() {
 		q.waiting = append(q.waiting, ticket.ID)
+		q.models[ticket.ID] = ticket.Model
 		q.came[ticket.ID]++
 	})
 	leave := func() { q.waiting = slices.DeleteFunc(q.waiting, func(id string) bool { return id == ticket.ID }) }
@@ -131,11 +135,13 @@ func (q *turns) acquire(ctx context.Context, ticket jobs.Ticket) (jobs.Turn, err
 		news, mine := q.news, q.free > 0 && slices.Min(q.waiting) == ticket.ID
 		q.mu.Unlock()
 		if mine {
+			t := &turn{turns: q}
 			q.change(func() {
 				q.free--
 				leave()
+				t.more = slices.ContainsFunc(q.waiting, func(id string) bool { return q.models[id] == ticket.Model })
 			})
-			return &turn{turns: q}, nil
+			return t, nil
 		}
 		select {
 		case <-news:
@@ -148,10 +154,12 @@ func (q *turns) acquire(ctx context.Context, ticket jobs.Ticket) (jobs.Turn, err
 
 type turn struct {
 	turns *turns
+	more  bool
 	once  sync.Once
 }
 
-func (t *turn) Done() { t.once.Do(t.turns.give) }
+func (t *turn) More() bool { return t.more }
+func (t *turn) Done()      { t.once.Do(t.turns.give) }
 func (t *turn) Failed() {
 	t.turns.change(func() { t.turns.failed++ })
 	t.Done()

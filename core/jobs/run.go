@@ -189,7 +189,7 @@ func (l *loop) line(ctx context.Context, v view, over map[string]bool) (retry ti
 		}
 	}
 	for id, w := range l.workers {
-		if !ready || !now.has(w.model, id) {
+		if !ready || !now.has(id) {
 			w.leave()
 		}
 	}
@@ -213,7 +213,7 @@ func (l *loop) trouble(err error) {
 func (l *loop) start(ctx context.Context, job core.Job) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	queue, leave := context.WithCancel(ctx)
-	w := &worker{job: job, model: core.NameOf(job.Model), leave: leave, cancel: cancel}
+	w := &worker{job: job, leave: leave, cancel: cancel}
 	l.workers[job.ID] = w
 	go func() {
 		defer cancel(nil)

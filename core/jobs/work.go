@@ -30,7 +30,6 @@ var (
 // A worker brings one head through its turn.
 type worker struct {
 	job    core.Job
-	model  core.ModelName
 	leave  context.CancelFunc // the queue, if it still waits
 	cancel func(cause error)  // whatever it does
 
@@ -51,7 +50,7 @@ func (l *loop) work(ctx, queue context.Context, w *worker) end {
 		return over
 	}
 	turn, err := l.deps.Acquire(queue, Ticket{
-		ID: w.job.ID, Model: w.model, Name: w.job.Model,
+		ID: w.job.ID, Model: core.NameOf(w.job.Model), Name: w.job.Model,
 		Caller: w.job.Caller, Priority: w.job.Priority, Arrived: w.job.CreatedAt,
 	})
 	if err != nil {
@@ -74,7 +73,9 @@ func (l *loop) work(ctx, queue context.Context, w *worker) end {
 	l.claims <- job.ID
 	l.queued.Add(-1)
 	l.tell(job)
-	v := l.attempt(ctx, job, payload, w)
+	v := l.attempt(ctx, w, job, Work{
+		Path: job.Path, ContentType: "application/json", Body: payload, Pin: turn.More(),
+	})
 	if v.away {
 		l.breaker.trip()
 	}
@@ -175,15 +176,12 @@ func (l *loop) claim(ctx context.Context, id string) (core.Job, []byte, error) {
 }
 
 // attempt has the target do the job once.
-func (l *loop) attempt(ctx context.Context, job core.Job, payload []byte, w *worker) verdict {
+func (l *loop) attempt(ctx context.Context, w *worker, job core.Job, work Work) verdict {
 	topic := l.topics.follow(job.ID)
 	defer l.topics.leave(job.ID)
 	topic.begin()
-	if l.heads.Load().more(w.model, job.ID) {
-		payload = pinned(job.Path, payload)
-	}
 	o := outcome{began: time.Now()}
-	o.err = l.deps.Do(ctx, Work{Path: job.Path, ContentType: "application/json", Body: payload}, sink{topic, func() { l.working(ctx, job.ID, w) }})
+	o.err = l.deps.Do(ctx, work, sink{topic, func() { l.working(ctx, job.ID, w) }})
 	o.now = time.Now()
 	o.answer, o.full = topic.answered()
 	if context.Cause(ctx) != nil && (o.err != nil || o.answer.Status == 0) {

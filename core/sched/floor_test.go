@@ -78,7 +78,7 @@ type floor struct {
 
 	mu    sync.Mutex
 	turns map[string]*sched.Turn
-	order []string // of starts: "a1", "b1 cold", "a2: the error"
+	order []string // of loads and starts: "load a", "a1", "a2: the error"
 }
 
 // onFloor runs test in a bubble.
@@ -87,7 +87,7 @@ func onFloor(t *testing.T, opts sched.Options, test func(*floor)) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &target{}
 		f := &floor{T: t, target: g, turns: map[string]*sched.Turn{}}
-		f.Scheduler = sched.New(sched.Deps{Resident: g.resident, Confirm: g.confirm}, opts, slog.New(slog.DiscardHandler))
+		f.Scheduler = sched.New(sched.Deps{Resident: g.resident, Confirm: g.confirm}, opts, slog.New(slog.NewTextHandler(f, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- f.Scheduler.Run(ctx) }()
@@ -113,15 +113,11 @@ func (f *floor) call(id string, words ...string) (leave func()) {
 		turn, err := f.Acquire(ctx, r)
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		switch {
-		case err != nil:
-			f.order = append(f.order, id+": "+err.Error())
-		case turn.Cold:
-			f.order = append(f.order, id+" cold")
-		default:
-			f.order = append(f.order, id)
+		if err != nil {
+			id += ": " + err.Error()
 		}
-		f.turns[id] = turn
+		f.order = append(f.order, id)
+		f.turns[r.ID] = turn
 	}()
 	synctest.Wait()
 	return func() {
@@ -150,7 +146,17 @@ func (f *floor) done(ids ...string) {
 	synctest.Wait()
 }
 
-// went checks the order of all starts so far.
+// Write takes a line of the log.
+func (f *floor) Write(line []byte) (int, error) {
+	if _, to, swaps := strings.Cut(string(line), " to="); swaps {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.order = append(f.order, "load "+to[:1])
+	}
+	return len(line), nil
+}
+
+// went checks the order of all loads and starts so far.
 func (f *floor) went(want string) {
 	f.Helper()
 	synctest.Wait()

@@ -50,7 +50,6 @@ type loop struct {
 	waiting  int              // callers on the line among them that wait
 	resident []core.ModelName // what is believed to be in memory
 	seen     time.Time        // when that was last so
-	cold     core.ModelName   // has the turn, and no request of it has ended since it was loaded
 
 	cancel context.CancelFunc // of the look under way, nil if there is none
 	looks  chan look          // from the one look to the loop
@@ -106,9 +105,6 @@ func (l *loop) end(ctx context.Context, r returned) {
 	delete(l.known, r.ID)
 	l.seen = time.Now()
 	l.queue.Done(r.ID, l.seen)
-	if r.Model == l.cold {
-		l.cold = core.ModelName{}
-	}
 	if r.failed {
 		l.believe(slices.DeleteFunc(l.resident, func(m core.ModelName) bool { return m == r.Model }))
 	}
@@ -155,7 +151,7 @@ func (l *loop) start(r Request) {
 	if r.Interactive {
 		l.waiting--
 	}
-	c.answer <- answer{turn: &Turn{Cold: r.Model == l.cold, scheduler: l.Scheduler, call: c}}
+	c.answer <- answer{turn: &Turn{scheduler: l.Scheduler, call: c, more: l.queue.Waits(r.Model)}}
 }
 
 // mustLook reports whether to look before a swap to next: it may have to be
@@ -169,7 +165,6 @@ func (l *loop) mustLook(next core.ModelName) bool {
 // isn't known until the next look.
 func (l *loop) swap(next core.ModelName) {
 	if !slices.Contains(l.resident, next) {
-		l.cold = next
 		l.log.Info("swapping models", "to", next.String())
 		l.believe([]core.ModelName{next})
 		return

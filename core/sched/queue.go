@@ -131,6 +131,12 @@ func (q *Queue) Add(r Request) bool {
 	return true
 }
 
+// Waits reports whether any request for a model waits.
+func (q *Queue) Waits(name core.ModelName) bool {
+	m := q.byName[name]
+	return m != nil && m.waits()
+}
+
 // Leave takes out a request that still waits, and reports whether it did.
 func (q *Queue) Leave(id string) bool {
 	w := q.waiting[id]

@@ -123,8 +123,7 @@ func (s *Scheduler) Board() *Board { return s.board.Load() }
 // [ErrFull], [ErrStopped], and one for an ID that waits or runs already.
 func (s *Scheduler) Acquire(ctx context.Context, r Request) (*Turn, error) {
 	if s.opts.Load().isBeside(r) {
-		residents, _ := s.deps.Resident()
-		return &Turn{Cold: !slices.Contains(names(residents), r.Model)}, nil
+		return &Turn{}, nil
 	}
 	c := &call{Request: r, answer: make(chan answer, 1)}
 	select {
@@ -165,12 +164,14 @@ func (o *Options) isBeside(r Request) bool {
 
 // A Turn is the right to run one request.
 type Turn struct {
-	Cold bool // the model wasn't known to be in memory, and may have to load first
-
 	scheduler *Scheduler // nil of a model that doesn't queue
 	call      *call
+	more      bool
 	over      atomic.Bool
 }
+
+// More reports whether other work for the model waited as the turn began.
+func (t *Turn) More() bool { return t.more }
 
 // Done gives the turn back. Only the first Done or Failed counts.
 func (t *Turn) Done() { t.giveBack(false) }

@@ -18,23 +18,41 @@ func TestTurns(t *testing.T) {
 		f.call("b1")
 		f.call("a2")
 		f.call("a3", "interactive")
-		f.went("a1 cold")
+		f.went("load a, a1")
 		f.target.hold("a")
 		f.done("a1")
 		f.done("a3")
-		f.went("a1 cold, a3, a2")
+		f.went("load a, a1, a3, a2")
 		f.done("a2")
-		f.went("a1 cold, a3, a2, b1 cold")
+		f.went("load a, a1, a3, a2, load b, b1")
 		f.call("b2")
 		f.turn("a2").Done() // again
-		f.went("a1 cold, a3, a2, b1 cold")
+		f.went("load a, a1, a3, a2, load b, b1")
 		first := f.turn("b1")
 		f.done("b1", "b2")
 		f.call("b1")
 		f.call("b3")
 		first.Done() // of an ID that has come again
 		synctest.Wait()
-		f.went("a1 cold, a3, a2, b1 cold, b2, b1")
+		f.went("load a, a1, a3, a2, load b, b1, b2, b1")
+	})
+}
+
+func TestMore(t *testing.T) {
+	onFloor(t, usual, func(f *floor) {
+		for _, id := range []string{"a1", "b1", "a2", "a3"} {
+			f.call(id)
+		}
+		f.done("a1", "a2", "a3", "b1")
+		var more []string
+		for _, id := range []string{"a1", "a2", "a3", "b1"} {
+			if f.turn(id).More() {
+				more = append(more, id)
+			}
+		}
+		if !slices.Equal(more, []string{"a2"}) { // when a1 began nothing waited yet
+			t.Errorf("more waited when %v began", more)
+		}
 	})
 }
 
@@ -48,10 +66,10 @@ func TestALookBeforeASwap(t *testing.T) {
 		looks := f.target.looks
 		f.done("a1")
 		time.Sleep(time.Second)
-		f.went("a1 cold, b1")
+		f.went("load a, a1, b1")
 		f.done("b1")
 		time.Sleep(time.Second)
-		f.went("a1 cold, b1, c1 cold")
+		f.went("load a, a1, b1, load c, c1")
 		if n := f.target.looks - looks; n != 2 {
 			t.Errorf("it looked %d times for 2 swaps", n)
 		}
@@ -69,7 +87,7 @@ func TestALookThoughAModelIsBelievedResident(t *testing.T) {
 		f.done("c1")
 		f.went("c1, a1")
 		f.done("a1")
-		f.went("c1, a1, b1 cold")
+		f.went("c1, a1, load b, b1")
 	})
 }
 
@@ -83,7 +101,7 @@ func TestALoadMayDropWhatWasResident(t *testing.T) {
 		f.target.hold("b")
 		f.done("b1")
 		f.call("a2")
-		f.went("a1, b1 cold, a2 cold")
+		f.went("a1, load b, b1, load a, a2")
 	})
 }
 
@@ -118,7 +136,7 @@ func TestALookThatFails(t *testing.T) {
 				f.went("b1") // as the snapshot has it
 				f.done("b1")
 				time.Sleep(2 * time.Second)
-				f.went("b1, a1 cold")
+				f.went("b1, load a, a1")
 			})
 		})
 	}
@@ -134,16 +152,16 @@ func TestASnapshotTellsWhatIsGone(t *testing.T) {
 		f.call("a2")
 		time.Sleep(time.Second)
 		f.done("a1")
-		f.went("a1 cold, a2")
+		f.went("load a, a1, a2")
 		f.done("a2")
 		f.done("b1")
-		f.went("a1 cold, a2, b1 cold")
+		f.went("load a, a1, a2, load b, b1")
 		f.call("b2")
 		f.done("b2")
 		time.Sleep(time.Minute) // its keep_alive runs out
 		f.target.poll()
 		f.call("b3")
-		f.went("a1 cold, a2, b1 cold, b2, b3 cold")
+		f.went("load a, a1, a2, load b, b1, b2, load b, b3")
 	})
 }
 
@@ -156,10 +174,10 @@ func TestWhatSomebodyElseLoadedWedgesNothing(t *testing.T) {
 		f.target.poll()
 		f.call("a2")
 		f.call("b1")
-		f.went("a1 cold, a2 cold")
+		f.went("load a, a1, load a, a2")
 		f.done("a2")
 		time.Sleep(3 * time.Second) // three pauses of a's
-		f.went("a1 cold, a2 cold, b1 cold")
+		f.went("load a, a1, load a, a2, load b, b1")
 	})
 }
 
@@ -170,15 +188,15 @@ func TestAModelThatCannotRunLetsOthersGoFirst(t *testing.T) {
 		f.call("b1")
 		time.Sleep(time.Second)
 		f.turn("a1").Failed()
-		f.went("a1 cold, b1 cold")
+		f.went("load a, a1, load b, b1")
 		leave := f.call("b2")
 		time.Sleep(time.Second)
 		f.turn("b1").Failed()
-		f.went("a1 cold, b1 cold, a2 cold")
+		f.went("load a, a1, load b, b1, load a, a2")
 		leave()
 		f.call("a3")
 		f.turn("a2").Failed() // alone: it tries again
-		f.went("a1 cold, b1 cold, a2 cold, b2: context canceled, a3 cold")
+		f.went("load a, a1, load b, b1, load a, a2, b2: context canceled, load a, a3")
 	})
 }
 
@@ -193,11 +211,11 @@ func TestItLingers(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		f.call("a3")
 		f.done("a3")
-		f.went("a1 cold, a2, a3")
+		f.went("load a, a1, a2, a3")
 		time.Sleep(12*time.Second - time.Nanosecond)
-		f.went("a1 cold, a2, a3")
+		f.went("load a, a1, a2, a3")
 		time.Sleep(time.Nanosecond)
-		f.went("a1 cold, a2, a3, b1 cold")
+		f.went("load a, a1, a2, a3, load b, b1")
 	})
 }
 
@@ -208,15 +226,15 @@ func TestACallerLeaves(t *testing.T) {
 		f.call("b1")
 		leave() // during the look before its swap
 		time.Sleep(time.Second)
-		f.went("a1: context canceled, b1 cold")
+		f.went("a1: context canceled, load b, b1")
 		leave = f.call("b2")
 		f.call("b3")
 		leave()
 		f.done("b1")
-		f.went("a1: context canceled, b1 cold, b2: context canceled, b3")
+		f.went("a1: context canceled, load b, b1, b2: context canceled, b3")
 		f.call("b2") // its ID is free again
 		f.done("b3")
-		f.went("a1: context canceled, b1 cold, b2: context canceled, b3, b2")
+		f.went("a1: context canceled, load b, b1, b2: context canceled, b3, b2")
 	})
 }
 
@@ -230,9 +248,9 @@ func TestWhoLeavesLetsOthersGoOn(t *testing.T) {
 		leave := f.call("b1")
 		time.Sleep(opts.MaxStint)
 		f.done("a1")
-		f.went("a1 cold, a2 cold") // b1 is next, after a2
+		f.went("load a, a1, a2") // b1 is next, after a2
 		leave()
-		f.went("a1 cold, a2 cold, b1: context canceled, a3")
+		f.went("load a, a1, a2, b1: context canceled, a3")
 	})
 }
 
@@ -249,7 +267,7 @@ func TestAnIDWaitsOnce(t *testing.T) {
 			}
 		}
 		f.call("a2")
-		f.went("a1 cold, a1: a1 waits or runs already")
+		f.went("load a, a1, a1: a1 waits or runs already")
 	})
 }
 
@@ -261,7 +279,7 @@ func TestMaxWaiting(t *testing.T) {
 		f.call("b1", "interactive")
 		leave := f.call("b2", "interactive")
 		f.call("b3", "interactive")
-		f.went("a1 cold, b3: " + sched.ErrFull.Error())
+		f.went("load a, a1, b3: " + sched.ErrFull.Error())
 		f.call("b4") // jobs are somebody else's to count
 		leave()
 		f.call("b5", "interactive")
@@ -270,8 +288,8 @@ func TestMaxWaiting(t *testing.T) {
 		f.call("b7", "interactive")
 		f.call("b8", "interactive")
 		f.done("b1")
-		f.went("a1 cold, b3: " + sched.ErrFull.Error() + ", b2: context canceled, b6: " + sched.ErrFull.Error() +
-			", b1 cold, b8: " + sched.ErrFull.Error() + ", b5")
+		f.went("load a, a1, b3: " + sched.ErrFull.Error() + ", b2: context canceled, b6: " + sched.ErrFull.Error() +
+			", load b, b1, b8: " + sched.ErrFull.Error() + ", b5")
 	})
 }
 
@@ -286,7 +304,7 @@ func TestWhoNeedNotWaitIsNeverOneTooMany(t *testing.T) {
 		f.done("a2")
 		f.call("b1", "interactive") // waits while the target lingers
 		f.call("a3", "interactive")
-		f.went("a1 cold, a2, a3")
+		f.went("load a, a1, a2, a3")
 	})
 }
 
@@ -300,10 +318,10 @@ func TestBeside(t *testing.T) {
 		f.call("e1")
 		f.call("e2")
 		f.call("c1")
-		f.went("a1 cold, e1, e2, c1 cold")
+		f.went("load a, a1, e1, e2, c1")
 		f.done("e1", "e2", "c1")
 		f.call("a2")
-		f.went("a1 cold, e1, e2, c1 cold")
+		f.went("load a, a1, e1, e2, c1")
 	})
 }
 
@@ -319,7 +337,7 @@ func TestSetWhileItRuns(t *testing.T) {
 		f.call("c1")
 		f.call("b2", "interactive")
 		f.call("b3", "interactive")
-		f.went("a1 cold, a2 cold, c1 cold, b3: " + sched.ErrFull.Error())
+		f.went("load a, a1, a2, c1, b3: " + sched.ErrFull.Error())
 	})
 }
 
@@ -334,7 +352,7 @@ func TestStop(t *testing.T) {
 		f.stop()
 		f.call("d1")
 		slices.Sort(f.order) // those who wait all hear of it at once
-		f.went("a1 cold, a2, b1: " + sched.ErrStopped.Error() + ", c1: " + sched.ErrStopped.Error() + ", d1: " + sched.ErrStopped.Error())
+		f.went("a1, a2, b1: " + sched.ErrStopped.Error() + ", c1: " + sched.ErrStopped.Error() + ", d1: " + sched.ErrStopped.Error() + ", load a")
 		f.turn("a2").Done()
 		if !errors.Is(sched.ErrStopped, context.Canceled) {
 			t.Error("who was told to stop can't tell by the error")

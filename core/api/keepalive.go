@@ -1,4 +1,4 @@
-package jobs
+package api
 
 import (
 	"bytes"
@@ -16,8 +16,9 @@ const stays = "10m"
 // target bounds it too, mostly at 64 MiB.
 const mostPinned = 32 << 20
 
-// pinned is a request to path that has the target keep its model in memory.
-// One that says itself how long is left as it is, and so is one to a path that
+// pinned is a request to path that has the target keep its model in memory
+// for a while after it. That is all that foreman ever changes in a request; one
+// that says itself how long is left as it is, and so is one to a path that
 // knows no such thing.
 func pinned(path string, body []byte) []byte {
 	if !strings.HasPrefix(path, "/api/") || len(body) > mostPinned || !json.Valid(body) {
