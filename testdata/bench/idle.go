@@ -87,8 +87,8 @@ func (i *idle) figures(ctx context.Context) ([]figure, error) {
 	}
 	what := fmt.Sprintf("idle daemon and plugin, %d models: ", idleModels)
 	return []figure{
-		atMost(what+"resident memory", resident, 45_000_000),
-		unjudged(what+"the same, shared pages once", shared),
+		atMost(what+"resident memory, pages that both have of one file counted once", shared, 45_000_000),
+		unjudged(what+"the same, those pages counted twice", resident),
 		atMost(fmt.Sprintf("%sof one core, over %v", what, span.Round(time.Second)), percent(100*float64(cpu-i.cpu)/float64(span)), 0.2),
 	}, nil
 }
