@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/api"
@@ -42,10 +43,18 @@ func runningText(q api.Queue) string {
 		who = []string{q.Model}
 	}
 	text := orNothing(strings.Join(who, ", "))
-	if q.Loading {
+	switch {
+	case q.Loading:
 		text += ", being loaded"
+	case q.IdleUntil != nil:
+		text += ": " + idleText(q)
 	}
 	return text
+}
+
+// idleText says why nothing runs though something waits.
+func idleText(q api.Queue) string {
+	return fmt.Sprintf("until %s the next request for %s is waited for", q.IdleUntil.Local().Format(time.TimeOnly), q.Model)
 }
 
 func entryText(entry api.QueueEntry) string {

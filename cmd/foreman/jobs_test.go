@@ -206,6 +206,8 @@ func TestShowTellsAll(t *testing.T) {
 	}
 }
 
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
+
 // boards are queues, and how jobs list and ps tell them.
 var boards = []struct {
 	queue api.Queue
@@ -231,6 +233,11 @@ var boards = []struct {
 		api.Queue{Model: "b:latest", Loading: true, Swaps: 1, Waiting: []api.QueueEntry{{Model: "b"}}},
 		[]string{"b:latest, being loaded", "b", "1 to come", "nothing"},
 		"b:latest is being loaded; next b; 1 swap to come",
+	},
+	{
+		api.Queue{Model: "a:latest", IdleUntil: &noon, Swaps: 1, Waiting: []api.QueueEntry{{Model: "b"}}},
+		[]string{"nothing: until 12:00:00 the next request for a:latest is waited for", "b", "1 to come", "nothing"},
+		"nothing runs: until 12:00:00 the next request for a:latest is waited for; next b; 1 swap to come",
 	},
 	{
 		api.Queue{Waiting: []api.QueueEntry{{Model: "b"}}}, []string{"nothing", "b", "0 to come", "nothing"},

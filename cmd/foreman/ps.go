@@ -131,6 +131,8 @@ func queueText(q *api.Queue) string {
 	switch {
 	case q.Loading:
 		text = q.Model + " is being loaded"
+	case q.IdleUntil != nil:
+		text += ": " + idleText(*q)
 	case len(q.Running) > 0:
 		text = strings.Join(turns(q.Running), ", ") + " runs"
 	}

@@ -11,13 +11,14 @@ import (
 // nothing else comes. Of the jobs of one model and priority only the first few
 // are in it; Jobs counts all.
 type Queue struct {
-	Model    string                `json:"model"`    // whose turn it is, "" if none's
-	Loading  bool                  `json:"loading"`  // the target has work for that model and doesn't list it as resident yet
-	Resident core.Names            `json:"resident"` // as last seen
-	Running  []QueueEntry          `json:"running"`  // in the order of their start
-	Waiting  []QueueEntry          `json:"waiting"`  // in the order to come
-	Swaps    int                   `json:"swaps"`    // models to be loaded until all of it has run
-	Jobs     map[core.JobState]int `json:"jobs"`     // null where none are kept
+	Model     string                `json:"model"`      // whose turn it is, "" if none's
+	Loading   bool                  `json:"loading"`    // the target has work for that model and doesn't list it as resident yet
+	IdleUntil *time.Time            `json:"idle_until"` // the target idles for the next request for that model; null if it doesn't
+	Resident  core.Names            `json:"resident"`   // as last seen
+	Running   []QueueEntry          `json:"running"`    // in the order of their start
+	Waiting   []QueueEntry          `json:"waiting"`    // in the order to come
+	Swaps     int                   `json:"swaps"`      // models to be loaded until all of it has run
+	Jobs      map[core.JobState]int `json:"jobs"`       // null where none are kept
 }
 
 // A QueueEntry is a caller's request, or a job.

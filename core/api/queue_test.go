@@ -14,7 +14,7 @@ import (
 func TestTheQueueIsShown(t *testing.T) {
 	believed := after(nothing(), sees(time.Now(), nil, []core.Resident{{Name: "tiny:latest", Raw: []byte("{}")}, {Name: "me/Side:v1", Raw: []byte("{}")}}))
 	board := api.Queue{
-		Model: "tiny:latest",
+		Model: "tiny:latest", IdleUntil: &morning,
 		Running: []api.QueueEntry{
 			{Model: "tiny", Caller: "bob", ArrivedAt: morning},
 		},
@@ -27,7 +27,7 @@ func TestTheQueueIsShown(t *testing.T) {
 	shows := func(o *setup) { o.Queue = func() api.Queue { return board } }
 	s := newShelf(core.Job{ID: "J1", State: core.JobQueued}, core.Job{ID: "J2", State: core.JobQueued}, core.Job{ID: "J3", State: core.JobDone})
 	f := start(t, believed, nil, shows, s.options)
-	f.get("/queue").says(t, 200, `{"model":"tiny:latest","loading":false,"resident":["tiny:latest","me/Side:v1"],
+	f.get("/queue").says(t, 200, `{"model":"tiny:latest","loading":false,"idle_until":"2026-11-23T08:00:00Z","resident":["tiny:latest","me/Side:v1"],
 		"running":[{"model":"tiny","job":"","caller":"bob","priority":"normal","arrived_at":"2026-11-23T08:00:00Z"}],
 		"waiting":[{"model":"tiny","job":"J1","caller":"","priority":"high","arrived_at":"2026-11-23T08:00:00Z"},
 			{"model":"big","job":"J2","caller":"","priority":"normal","arrived_at":"2026-11-23T08:00:00Z"}],
@@ -50,5 +50,5 @@ func TestTheQueueIsShown(t *testing.T) {
 
 func TestAnEmptyQueue(t *testing.T) {
 	f := start(t, nothing(), nil, func(o *setup) { o.Queue = func() api.Queue { return api.Queue{} } })
-	f.get("/queue").says(t, 200, `{"model":"","loading":false,"resident":[],"running":[],"waiting":[],"swaps":0,"jobs":null}`)
+	f.get("/queue").says(t, 200, `{"model":"","loading":false,"idle_until":null,"resident":[],"running":[],"waiting":[],"swaps":0,"jobs":null}`)
 }

@@ -12,6 +12,7 @@ import (
 type Board struct {
 	Turn     core.ModelName // the model that runs; the zero name if none, as during a swap
 	Swapping core.ModelName // what a swap under way brings
+	Idle     time.Time      // until when the target idles for Turn's next request; zero if it doesn't
 	Running  []Request      // in the order of their start
 	Waiting  []Request      // in the order to come
 	Swaps    int            // loads to come until all of it has run, without the one under way
@@ -20,7 +21,7 @@ type Board struct {
 // Board foresees the order in which everything starts if nothing else comes
 // and every stint lasts until its model has no more work.
 func (q *Queue) Board(now time.Time) Board {
-	b := Board{Running: slices.Clone(q.running), Waiting: make([]Request, 0, len(q.waiting))}
+	b := Board{Idle: q.idlesUntil(now), Running: slices.Clone(q.running), Waiting: make([]Request, 0, len(q.waiting))}
 	turns := slices.DeleteFunc(slices.Clone(q.models), func(m *model) bool { return !m.waits() })
 	first, last := q.swapping, q.turn
 	switch {

@@ -58,6 +58,34 @@ func TestBoard(t *testing.T) {
 	}
 }
 
+func TestTheBoardSaysUntilWhenTheTargetIdles(t *testing.T) {
+	q := sched.NewQueue(sched.Rules{Parallel: 1, MaxStint: 5 * time.Minute, Linger: 20 * time.Second})
+	for _, step := range []struct {
+		events string
+		until  string
+	}{
+		{"0s add a1|0s resident a|2s done a1|6s add a2|7s add b1", ""},
+		{"8s done a2|10s tick", "20s"},
+		{"11s leave b1", ""},
+		{"12s add b2", "20s"},
+		{"13s add a3", ""},
+		{"14s done a3|40s tick", ""}, // it swaps
+	} {
+		var now time.Time
+		for event := range strings.SplitSeq(step.events, "|") {
+			now = happen(t, q, event)
+			steps(q, now)
+		}
+		got := ""
+		if b := q.Board(now); !b.Idle.IsZero() {
+			got = b.Idle.Sub(morning).String()
+		}
+		if got != step.until {
+			t.Errorf("after %s it idles until %q, want %q", step.events, got, step.until)
+		}
+	}
+}
+
 func TestBoardOfWhatIsInMemory(t *testing.T) {
 	q := sched.NewQueue(sched.Rules{Parallel: 1, MaxStint: 5 * time.Minute})
 	for _, event := range []string{"0s add a1", "0s resident a b", "1s add c1", "2s add b1", "3s add d1"} {

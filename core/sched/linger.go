@@ -12,8 +12,13 @@ import "time"
 //   - for Linger in all in a stint, so that where nobody comes a swap costs a
 //     load and Linger. If Linger is what two loads take, the target idles at
 //     most about as long as it would load if it swapped every time;
+//   - while few callers wait on the line: for a crowd's work the loads are
+//     worth it, and its waits add up;
 //   - while the stint may last, so that the bounds on waits stay as they are;
 //   - not before a model that is in memory: to swap to that is free.
+
+// crowd is how many callers on the line are too many to idle for.
+const crowd = 11
 
 // A pause is the time from the end of a model's work to its next request.
 type pause struct {
@@ -37,7 +42,7 @@ func (p *pause) end(arrival time.Time, linger time.Duration) {
 // lingerUntil is until when to wait for the model that has the turn before a
 // swap to next; not after now if that is due.
 func (q *Queue) lingerUntil(next *model, now time.Time) time.Time {
-	if q.turn == nil || q.turn.waits() || q.isResident(next) {
+	if q.turn == nil || q.turn.waits() || q.isResident(next) || q.crowded() {
 		return now
 	}
 	left, pause := q.rules.Linger-q.stint.idled, q.turn.pause
@@ -48,6 +53,32 @@ func (q *Queue) lingerUntil(next *model, now time.Time) time.Time {
 		q.stint.idle = now
 	}
 	return earliest(q.stint.idle.Add(left), pause.began.Add(3*pause.mean), q.over(q.isOther))
+}
+
+func (q *Queue) crowded() bool {
+	callers := 0
+	for _, w := range q.waiting {
+		if w.Interactive {
+			callers++
+		}
+	}
+	return callers >= crowd
+}
+
+// idlesUntil is until when the target idles for the model that has the turn;
+// zero if it doesn't.
+func (q *Queue) idlesUntil(now time.Time) time.Time {
+	if q.stint.idle.IsZero() || q.swapping != nil || len(q.running) > 0 {
+		return time.Time{}
+	}
+	next, _ := q.next(now)
+	if next == nil {
+		return time.Time{}
+	}
+	if until := q.lingerUntil(next, now); until.After(now) {
+		return until
+	}
+	return time.Time{}
 }
 
 // lingered ends the wait for the model that has the turn, if there is one.

@@ -116,6 +116,25 @@ func TestLinger(t *testing.T) {
 			10s done c2 =>
 			10s add a3 => until 13s
 			11s resident => swap a`,
+		"not once eleven callers wait": `
+			0s add a1 => swap a
+			0s resident a => start a1
+			1s done a1 =>
+			9s add a2 => start a2
+			10s add j1 =>
+			10s add b1 interactive =>
+			10s add b2 interactive =>
+			10s add b3 interactive =>
+			10s add b4 interactive =>
+			10s add b5 interactive =>
+			10s add b6 interactive =>
+			10s add b7 interactive =>
+			10s add b8 interactive =>
+			10s add b9 interactive =>
+			10s add b10 interactive =>
+			11s done a2 => until 31s
+			12s add j2 => until 31s
+			13s add b11 interactive => swap j`,
 	} {
 		t.Run(title, func(t *testing.T) {
 			runScript(t, sched.Rules{Parallel: 1, MaxStint: 5 * time.Minute, Linger: 20 * time.Second}, script)
