@@ -36,8 +36,7 @@ func TestE2EAWebPageIsNoOllama(t *testing.T) {
 func TestE2EPortInUse(t *testing.T) {
 	_, f := bringUp(t)
 	second := mustExit(t, f, exitUsage, "serve")
-	if lines := sortedLines(second.Stderr); len(lines) != 1 || !strings.HasPrefix(lines[0], "foreman: can't listen on server.listen: ") ||
-		!strings.Contains(lines[0], "address already in use") {
+	if lines := sortedLines(second.Stderr); len(lines) != 1 || !strings.Contains(lines[0], " is taken: stop what listens there") {
 		t.Errorf("the second daemon says %q", second.Stderr)
 	}
 	if err := healthy(f.Health()); err != nil {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,13 +34,13 @@ type target struct {
 	URL string
 
 	mu   sync.Mutex
-	sent map[string]*bytes.Buffer // the last answer to each request, by its number
+	sent map[string][]*bytes.Buffer // the answers to each request, by its number
 }
 
 func newTarget(t *testing.T) *target {
 	t.Helper()
 	ollamaBin(t) // these are end-to-end tests, which run with the others
-	tg := &target{Server: sim.New(sim.Options{Instant: true}), sent: make(map[string]*bytes.Buffer)}
+	tg := &target{Server: sim.New(sim.Options{Instant: true}), sent: make(map[string][]*bytes.Buffer)}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if number := r.Header.Get(numberHeader); number != "" {
 			answerEarly(w)
@@ -70,18 +69,47 @@ func (tg *target) begin(number string) *bytes.Buffer {
 	tg.mu.Lock()
 	defer tg.mu.Unlock()
 	answer := new(bytes.Buffer)
-	tg.sent[number] = answer
+	tg.sent[number] = append(tg.sent[number], answer)
 	return answer
 }
 
-// answer is what it has sent for a request, the last time that it got it.
-func (tg *target) answer(number string) []byte {
+// answers is what it has sent for a request, each time that it got it.
+func (tg *target) answers(number string) (answers [][]byte) {
 	tg.mu.Lock()
 	defer tg.mu.Unlock()
-	if answer := tg.sent[number]; answer != nil {
-		return bytes.Clone(answer.Bytes())
+	for _, answer := range tg.sent[number] {
+		answers = append(answers, bytes.Clone(answer.Bytes()))
+	}
+	return answers
+}
+
+// answer is what it has sent the last time.
+func (tg *target) answer(number string) []byte {
+	if answers := tg.answers(number); len(answers) > 0 {
+		return answers[len(answers)-1]
 	}
 	return nil
+}
+
+var errBroken = errors.New("the stream breaks off")
+
+// judge is nil if the caller of a stream has got the whole of an answer,
+// errBroken if it sees that it hasn't, and else says what is wrong with that.
+func (tg *target) judge(number string, got testkit.Answer, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the stream hangs after %d bytes", len(got.Body))
+	}
+	answers := tg.answers(number)
+	for _, sent := range answers {
+		whole := bytes.Contains(sent, []byte(`"done":true`)) || bytes.HasSuffix(sent, []byte("data: [DONE]\n\n"))
+		switch {
+		case err == nil && whole && got.Status == http.StatusOK && bytes.Equal(sent, got.Body):
+			return nil
+		case err != nil && bytes.HasPrefix(sent, got.Body):
+			return fmt.Errorf("%w after %d bytes of %d: %w", errBroken, len(got.Body), len(sent), err)
+		}
+	}
+	return fmt.Errorf("status %d, error %v: the target sent\n%s\nand this came\n%s", got.Status, err, bytes.Join(answers, []byte("\nor\n")), got.Body)
 }
 
 // pauseOnce has the next answer of path be a first part, silence until goOn
@@ -142,81 +170,32 @@ func callers(t *testing.T, connections int) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// post returns what came of an answer, and what ended it early.
-func post(ctx context.Context, client *http.Client, url, body, number string) (testkit.Answer, error) {
+// call returns once an answer begins.
+func call(ctx context.Context, client *http.Client, url, body, number string) (*http.Response, error) {
 	// Of unknown length it goes out in chunks, and its end comes after it.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, struct{ io.Reader }{strings.NewReader(body)})
 	if err != nil {
-		return testkit.Answer{}, err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set(numberHeader, number)
-	resp, err := client.Do(req)
-	if err != nil {
-		return testkit.Answer{}, err
-	}
+	return client.Do(req)
+}
+
+// rest returns what came of an answer, and what ended it early.
+func rest(resp *http.Response) (testkit.Answer, error) {
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	return testkit.Answer{Status: resp.StatusCode, Header: resp.Header, Body: got}, err
 }
 
-// mustStream sends that many requests for a stream over so many connections.
-// Each answer has to be what the target sent for it, to its last byte.
-func mustStream(t *testing.T, f *testkit.Foreman, tg *target, requests, connections int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	client := callers(t, connections)
-	numbers, results := make(chan int), make(chan error, requests)
-	for range connections {
-		go func() {
-			for number := range numbers {
-				path, body := asked(number)
-				results <- streamed(ctx, client, f.URL+path, body, strconv.Itoa(number), tg)
-			}
-		}()
+// post is call and rest.
+func post(ctx context.Context, client *http.Client, url, body, number string) (testkit.Answer, error) {
+	resp, err := call(ctx, client, url, body, number)
+	if err != nil {
+		return testkit.Answer{}, err
 	}
-	began := time.Now()
-	for number := range requests {
-		numbers <- number
-	}
-	close(numbers)
-	var failures []error
-	for range requests {
-		if err := <-results; err != nil {
-			failures = append(failures, err)
-		}
-	}
-	if len(failures) > 0 {
-		t.Errorf("%d streams of %d: %v", len(failures), requests, errors.Join(failures[:min(3, len(failures))]...))
-	}
-	t.Logf("%d streams over %d connections in %v", requests, connections, time.Since(began))
-}
-
-func streamed(ctx context.Context, client *http.Client, url, body, number string, tg *target) error {
-	got, err := post(ctx, client, url, body, number)
-	want := tg.answer(number)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s number %s breaks off after %d bytes of %d: %w", url, number, len(got.Body), len(want), err)
-	case got.Status != http.StatusOK || len(got.Body) == 0:
-		return fmt.Errorf("%s number %s: status %d %s", url, number, got.Status, got.Body)
-	case !bytes.Equal(want, got.Body):
-		return fmt.Errorf("%s number %s: the target sent\n%s\nand this came\n%s", url, number, want, got.Body)
-	}
-	return nil
-}
-
-// TestE2EStreamsAreWhole needs more than one core: on one, net/http doesn't
-// cut streams that it cuts on two (golang/go#40747).
-func TestE2EStreamsAreWhole(t *testing.T) {
-	for name, env := range map[string][]string{"on two cores": {"GOMAXPROCS=2"}, "on all cores": nil} {
-		t.Run(name, func(t *testing.T) {
-			tg := newTarget(t)
-			f := serveFor(t, testkit.Settings{Target: tg.URL, Poll: fastPoll, Schedule: sideBySide, Env: env})
-			mustStream(t, f, tg, 3200, 32)
-		})
-	}
+	return rest(resp)
 }
 
 // A stream is an answer that has begun.

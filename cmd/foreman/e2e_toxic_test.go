@@ -39,19 +39,6 @@ func overLink(t *testing.T, poll string) (*target, *testkit.Link, *testkit.Forem
 	return tg, link, serveFor(t, testkit.Settings{Target: link.URL, Poll: poll, Schedule: sideBySide})
 }
 
-func TestE2EStreamsOverABadLink(t *testing.T) {
-	t.Parallel()
-	tg, link, f := overLink(t, "")
-	t.Run("slow", func(t *testing.T) {
-		link.Drip(32<<10, 20*time.Millisecond)
-		mustStream(t, f, tg, 3200, 32)
-	})
-	t.Run("dripping", func(t *testing.T) {
-		link.Drip(100, time.Millisecond)
-		mustStream(t, f, tg, 3200, 32)
-	})
-}
-
 // TestE2EConnectionReset cuts the link at every point of an answer. The
 // caller gets the whole of one, or sees that it breaks.
 func TestE2EConnectionReset(t *testing.T) {

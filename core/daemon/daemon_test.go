@@ -3,8 +3,10 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -28,6 +30,8 @@ func TestMain(m *testing.M) {
 	switch args := os.Args[1:]; {
 	case slices.Equal(args, []string{"plugin", "backend", "ollama"}):
 		plugin.ServeBackend(ollama.New())
+	case slices.Equal(args, []string{"plugin", "backend", "sim"}):
+		plugin.ServeBackend(sim.NewBackend())
 	case len(args) == 3 && args[1] == plugin.KindNotifier:
 		notifier, _ := notify.New(args[2])
 		plugin.ServeNotifier(notifier)
@@ -134,6 +138,37 @@ func TestAnswersForItsTargetAndAcrossARestart(t *testing.T) {
 	}
 }
 
+// TestEventsNameTheTargetThatTheBackendChose: the config says nothing of it.
+func TestEventsNameTheTargetThatTheBackendChose(t *testing.T) {
+	cfg := configFor(t, "")
+	cfg.Target.Backend = "sim"
+	client, stop := run(t, cfg)
+	defer stop()
+	if _, err := client.Models(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	health, err := client.Health(t.Context())
+	if err != nil || health.Target.URL == "" {
+		t.Fatalf("%+v, %v", health.Target, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go func() { // until somebody listens
+		for n := 0; ctx.Err() == nil; n++ {
+			body := strings.NewReader(fmt.Sprintf(`{"model":"missing-%d"}`, n))
+			if resp, err := http.Post(client.URL()+"/api/chat", "application/json", body); err == nil {
+				_ = resp.Body.Close()
+			}
+		}
+	}()
+	for event, err := range client.Events(ctx, "") {
+		if err != nil || event.Target != health.Target.URL {
+			t.Errorf("%s names the target %q, want %s; %v", event.Type, event.Target, health.Target.URL, err)
+		}
+		return
+	}
+}
+
 func TestAddressInUseIsSaidAtOnce(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -143,7 +178,7 @@ func TestAddressInUseIsSaidAtOnce(t *testing.T) {
 	cfg := configFor(t, "http://127.0.0.1:1")
 	cfg.Server.Listen = taken.Addr().String()
 	_, err = daemon.New(cfg, daemon.Options{}, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), cfg.Server.Listen) {
+	if err == nil || !strings.HasPrefix(err.Error(), cfg.Server.Listen+" is taken: ") {
 		t.Errorf("New on an address in use: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core/config"
@@ -30,6 +32,9 @@ func listen(server config.Server, log *slog.Logger) (net.Listener, string, error
 		}
 	}
 	listener, err := net.Listen("tcp", server.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, "", fmt.Errorf("%s is taken: stop what listens there, which may be another foreman, or set server.listen to another address", server.Listen)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("can't listen on server.listen: %w", err)
 	}

@@ -25,6 +25,7 @@ type Link struct {
 	listener  net.Listener
 	condition atomic.Pointer[condition]
 	cuts      atomic.Int64
+	open      atomic.Int64
 	ctx       context.Context // ends with the test
 	conns     sync.WaitGroup
 }
@@ -92,6 +93,9 @@ func (l *Link) Cut(after int64) {
 // Cuts is how many connections were reset.
 func (l *Link) Cuts() int64 { return l.cuts.Load() }
 
+// Open is how many connections there are.
+func (l *Link) Open() int64 { return l.open.Load() }
+
 func (l *Link) set(c *condition) { close(l.condition.Swap(c).over) }
 
 func (l *Link) accept() {
@@ -106,6 +110,8 @@ func (l *Link) accept() {
 
 // join serves one connection until both its directions have ended.
 func (l *Link) join(client *net.TCPConn) {
+	l.open.Add(1)
+	defer l.open.Add(-1)
 	defer client.Close()
 	conn, err := net.Dial("tcp", l.to)
 	if err != nil {

@@ -5,6 +5,7 @@ package testkit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +24,16 @@ func overLink(t *testing.T, text string) *Link {
 	return NewLink(t, server.URL)
 }
 
+func awaitOpen(t *testing.T, l *Link, want int64) {
+	t.Helper()
+	Await(t, 5*time.Second, "connections", func() error {
+		if open := l.Open(); open != want {
+			return fmt.Errorf("%d are open, want %d", open, want)
+		}
+		return nil
+	})
+}
+
 func TestLinkHoldsAndDelivers(t *testing.T) {
 	l := overLink(t, "hello")
 	l.Hold()
@@ -36,10 +47,12 @@ func TestLinkHoldsAndDelivers(t *testing.T) {
 		_, err := Get(t.Context(), l.URL)
 		answered <- err
 	}()
+	awaitOpen(t, l, 2)
 	l.Heal()
 	if err := <-answered; err != nil {
 		t.Errorf("once it is healed: %v", err)
 	}
+	awaitOpen(t, l, 0)
 }
 
 func TestLinkCuts(t *testing.T) {
