@@ -115,6 +115,9 @@ var (
 	// ErrJobsFull says that as many jobs wait as may.
 	ErrJobsFull = errors.New("as many jobs wait as may")
 
+	// ErrDiskFull says that there is no room on the disk to keep a job.
+	ErrDiskFull = errors.New("the disk is full")
+
 	// ErrNoWebhooks is for a job with a webhook where there are none.
 	ErrNoWebhooks = errors.New("webhooks of jobs are off")
 )

@@ -232,7 +232,7 @@ func TestE2ECallerLeaves(t *testing.T) {
 	t.Run("a stream", func(t *testing.T) {
 		_, f := bringUp(t)
 		s := begin(t, f.URL, "/api/generate", endless)
-		next := send(t, f.URL+"/api/generate", `{"model":"tiny-loop","prompt":"why","stream":false,"options":{"num_predict":3}}`, "")
+		next := send(t, f.URL+"/api/generate", `{"model":"tiny","prompt":"why","stream":false,"options":{"num_predict":3}}`, "")
 		s.more(64 << 10)
 		if !next.waits() {
 			t.Fatal("the target works on two things at once")

@@ -56,6 +56,9 @@ func asHTTP(err error) *httpError {
 		return &httpError{status: http.StatusBadRequest, message: HeaderWebhook + ": this foreman sends no webhooks"}
 	case errors.Is(err, core.ErrJobsFull):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: busySeconds, message: "as many jobs wait as jobs.max_queued allows"}
+	case errors.Is(err, core.ErrDiskFull):
+		return &httpError{status: http.StatusInsufficientStorage,
+			message: "foreman's disk is full, and it can't keep more jobs: free space on the disk of server.state_dir"}
 	case errors.Is(err, core.ErrUnavailable):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds, message: core.ErrUnavailable.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -68,7 +71,7 @@ func asHTTP(err error) *httpError {
 // fail tells err in the shape that callers of the path parse.
 func (s *service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asHTTP(err)
-	if e.status == http.StatusInternalServerError {
+	if e.status == http.StatusInternalServerError || e.status == http.StatusInsufficientStorage {
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	header := w.Header()

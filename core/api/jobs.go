@@ -19,7 +19,7 @@ import (
 type Jobs interface {
 	// Submit keeps a job, and returns once it would survive a crash. If its
 	// idempotency key is known, the job is the one from then. Its error may be
-	// [core.ErrJobsFull].
+	// [core.ErrJobsFull] or [core.ErrDiskFull].
 	Submit(ctx context.Context, request core.JobRequest) (job core.Job, known bool, err error)
 
 	// Known is Submit of a job that is known by its idempotency key, and keeps

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -34,7 +33,7 @@ func (s *service) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	payload, err := s.readBody(w, r)
+	payload, err := s.takeIn(w, r)
 	if err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func (s *service) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	request.Body = payload.data
-	job, err := s.keep(r.Context(), request)
+	job, err := s.keep(r, request)
 	if errors.Is(err, core.ErrJobConflict) {
 		return errorf(http.StatusUnprocessableEntity, "%s %q came with another request before", idempotencyKey, request.IdempotencyKey)
 	}
@@ -55,12 +54,20 @@ func (s *service) submit(w http.ResponseWriter, r *http.Request) error {
 }
 
 // keep admits a job that isn't known. One that is keeps its answer, whatever
-// became of its model or of the room in the queue.
-func (s *service) keep(ctx context.Context, request core.JobRequest) (core.Job, error) {
+// became of its model or of the room in the queue, and though it has expired.
+func (s *service) keep(r *http.Request, request core.JobRequest) (core.Job, error) {
+	ctx := r.Context()
 	if request.IdempotencyKey != "" {
 		if job, known, err := s.deps.Jobs.Known(ctx, request); known || err != nil {
 			return job, err
 		}
+	}
+	at, err := core.ParseExpiry(r.Header.Get(HeaderExpires), time.Now())
+	if err != nil {
+		return core.Job{}, errorf(http.StatusBadRequest, "%s is %v", HeaderExpires, err)
+	}
+	if at != nil {
+		request.ExpiresAt = timeOrNull(*at)
 	}
 	if err := s.admit(ctx, request.Model); err != nil {
 		return core.Job{}, err
@@ -74,7 +81,8 @@ type submitted struct {
 	JobID string `json:"job_id"`
 }
 
-// jobRequest is what the query and the headers of r say.
+// jobRequest is what the query and the headers of r say, but for the expiry,
+// which only a new job has to keep.
 func (s *service) jobRequest(r *http.Request) (core.JobRequest, error) {
 	request := core.JobRequest{
 		Path: usualPath, Webhook: r.Header.Get(HeaderWebhook), IdempotencyKey: r.Header.Get(idempotencyKey),
@@ -95,13 +103,6 @@ func (s *service) jobRequest(r *http.Request) (core.JobRequest, error) {
 	}
 	if !isWebhook(request.Webhook) {
 		return request, errorf(http.StatusBadRequest, "%s is %q: want an http or https URL", HeaderWebhook, request.Webhook)
-	}
-	at, err := core.ParseExpiry(r.Header.Get(HeaderExpires), time.Now())
-	if err != nil {
-		return request, errorf(http.StatusBadRequest, "%s is %v", HeaderExpires, err)
-	}
-	if at != nil {
-		request.ExpiresAt = timeOrNull(*at)
 	}
 	request.Caller, _ = s.guard.caller(r.Header)
 	return request, nil

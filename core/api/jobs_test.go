@@ -65,6 +65,7 @@ func TestSubmittingAgainWhatWouldBeRefused(t *testing.T) {
 	s.most = 1
 	f := start(t, found(named("other:latest")), nil, s.options)
 	f.do("POST", "/jobs", asksTiny, key).says(t, 202, `{"job_id":"J1"}`)
+	f.do("POST", "/jobs", asksTiny, key, "Foreman-Expires: 2020-01-01T00:00:00Z").says(t, 202, `{"job_id":"J1"}`)
 	f.do("POST", "/jobs", `{"model":"tiny","n":2}`, key).says(t, 422, `{"error":"Idempotency-Key \"again\" came with another request before"}`)
 	if got := f.do("POST", "/jobs", asksTiny, "Idempotency-Key: new"); got.status != 404 {
 		t.Errorf("a new one: %d %s", got.status, got.body)
@@ -122,6 +123,8 @@ func TestSubmitsThatAreRefused(t *testing.T) {
 		{name: "key", body: asksTiny, header: "Idempotency-Key: " + strings.Repeat("k", 256), status: 400, why: "Idempotency-Key is over 255 bytes"},
 		{name: "full", body: asksTiny, set: func(o *setup) { o.Jobs.(*shelf).most = 1 }, status: 503,
 			why: "as many jobs wait as jobs.max_queued allows"},
+		{name: "no room", body: asksTiny, set: func(o *setup) { o.Jobs.(*shelf).broken = fmt.Errorf("keep: %w", core.ErrDiskFull) }, status: 507,
+			why: "foreman's disk is full, and it can't keep more jobs: free space on the disk of server.state_dir"},
 		{name: "broken", body: asksTiny, set: func(o *setup) { o.Jobs.(*shelf).broken = errors.New("disk full") }, status: 500,
 			why: "internal error; foreman's log says more"},
 	} {

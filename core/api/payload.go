@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -22,6 +21,13 @@ const (
 	// leastBudget is what all bodies together may take, or eight of the
 	// largest, if that is more.
 	leastBudget = 256 << 20
+	// largeBody is how much of a body is read before it waits for one of
+	// mostLarge places: else many that come at once all stop half-read, for each
+	// other's parts of the budget. Who sends slowly loses the place soon, and no
+	// one is refused for want of one.
+	largeBody  = 4 << 20
+	mostLarge  = 3
+	placeLasts = 3 * time.Second
 )
 
 // budget is how many bytes of bodies may be held at a time.
@@ -32,6 +38,8 @@ func budget(maxBody int64) int64 { return max(leastBudget, 8*maxBody) }
 // minutes nobody needs what it was asked with.
 type payload struct {
 	budget *semaphore.Weighted
+	large  *semaphore.Weighted
+	leave  func() // gives up the place of a large body; nil if none was sought
 
 	mu    sync.Mutex
 	data  []byte // nil once dropped
@@ -41,30 +49,49 @@ type payload struct {
 // readBody reads at most max_body bytes, sent or decoded. The payload is to
 // be dropped.
 func (s *service) readBody(w http.ResponseWriter, r *http.Request) (*payload, error) {
+	p, err := s.takeIn(w, r)
+	if err == nil {
+		p.makeWay()
+	}
+	return p, err
+}
+
+// takeIn is readBody of what is soon dropped: until then a large payload keeps
+// its place, so that few are worked on at a time.
+func (s *service) takeIn(w http.ResponseWriter, r *http.Request) (*payload, error) {
 	sent := http.MaxBytesReader(w, r.Body, s.opts.MaxBody)
 	plain, err := decoded(sent, strings.Join(r.Header.Values("Content-Encoding"), ", "))
 	if err != nil {
 		return nil, err
 	}
 	defer plain.Close()
-	p := &payload{budget: s.bodies}
-	if err := p.fill(r.Context(), plain, s.opts.MaxBody); err != nil {
+	p := &payload{budget: s.bodies, large: s.large}
+	if err := p.fill(r.Context(), plain, s.opts.MaxBody, r.ContentLength); err != nil {
 		p.drop()
 		return nil, err
 	}
 	return p, nil
 }
 
-// fill reads plain to its end, a step of the budget at a time.
-func (p *payload) fill(ctx context.Context, plain io.Reader, most int64) error {
-	var body bytes.Buffer
+// fill reads plain to its end, a step of the budget at a time. It may be of any
+// length up to most; if it is as long as expected that saves memory.
+func (p *payload) fill(ctx context.Context, plain io.Reader, most, expected int64) error {
+	var body []byte
 	var err error
 	for err == nil {
+		if len(body) >= largeBody {
+			p.enter(ctx)
+		}
 		if err := p.take(ctx, bodyStep); err != nil {
 			return err
 		}
-		_, err = io.CopyN(&body, plain, bodyStep)
-		if int64(body.Len()) > most {
+		for got := 0; got < bodyStep && err == nil; {
+			body = withRoom(body, expected)
+			var n int
+			n, err = plain.Read(body[len(body):min(cap(body), len(body)+bodyStep-got)])
+			body, got = body[:len(body)+n], got+n
+		}
+		if int64(len(body)) > most {
 			return &http.MaxBytesError{Limit: most}
 		}
 	}
@@ -74,13 +101,27 @@ func (p *payload) fill(ctx context.Context, plain io.Reader, most int64) error {
 	if !errors.Is(err, io.EOF) {
 		return errorf(http.StatusBadRequest, "the request's body can't be read to its end")
 	}
-	p.data = body.Bytes()
+	p.data = body
 	p.giveBack(p.taken - int64(len(p.data)))
 	return nil
 }
 
+// withRoom is body with room for more. It grows to twice its size, but not
+// beyond what is expected and a byte for the end: who sends slowly doesn't hold
+// all at once, and a large body isn't held twice.
+func withRoom(body []byte, expected int64) []byte {
+	if len(body) < cap(body) {
+		return body
+	}
+	size := max(4<<10, 2*len(body))
+	if whole := int(expected) + 1; len(body) < whole {
+		size = min(size, whole)
+	}
+	return append(make([]byte, 0, size), body...)
+}
+
 func (p *payload) take(ctx context.Context, n int64) error {
-	if !p.budget.TryAcquire(n) && !p.queue(ctx, n) {
+	if !queue(ctx, p.budget, n) {
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
 			message: "foreman holds as many requests as it has memory for"}
 	}
@@ -88,10 +129,30 @@ func (p *payload) take(ctx context.Context, n int64) error {
 	return nil
 }
 
-func (p *payload) queue(ctx context.Context, n int64) bool {
+func queue(ctx context.Context, of *semaphore.Weighted, n int64) bool {
+	if of.TryAcquire(n) {
+		return true
+	}
 	ctx, cancel := context.WithTimeout(ctx, bodyPatience)
 	defer cancel()
-	return p.budget.Acquire(ctx, n) == nil
+	return of.Acquire(ctx, n) == nil
+}
+
+// enter waits for a place of a large body, once.
+func (p *payload) enter(ctx context.Context) {
+	if p.leave != nil {
+		return
+	}
+	if p.leave = func() {}; queue(ctx, p.large, 1) {
+		p.leave = sync.OnceFunc(func() { p.large.Release(1) })
+		time.AfterFunc(placeLasts, p.leave)
+	}
+}
+
+func (p *payload) makeWay() {
+	if p.leave != nil {
+		p.leave()
+	}
 }
 
 func (p *payload) giveBack(n int64) {
@@ -105,6 +166,7 @@ func (p *payload) drop() {
 	defer p.mu.Unlock()
 	p.data = nil
 	p.giveBack(p.taken)
+	p.makeWay()
 }
 
 // open returns a reader of the whole payload. What it hasn't read by the time

@@ -16,6 +16,7 @@ type service struct {
 	routes map[string]route
 	guard  guard
 	bodies *semaphore.Weighted // bytes of requests' bodies that may be held
+	large  *semaphore.Weighted // large bodies that may be on their way in
 }
 
 // newService takes the place of old, which is nil at first. What old's
@@ -26,9 +27,9 @@ func newService(server *Server, opts Options, old *service) *service {
 		guard: newGuard(opts.AllowedHosts, opts.Origins, opts.Tokens),
 	}
 	if old != nil && budget(old.opts.MaxBody) == budget(opts.MaxBody) {
-		s.bodies = old.bodies
+		s.bodies, s.large = old.bodies, old.large
 	} else {
-		s.bodies = semaphore.NewWeighted(budget(opts.MaxBody))
+		s.bodies, s.large = semaphore.NewWeighted(budget(opts.MaxBody)), semaphore.NewWeighted(mostLarge)
 	}
 	s.routes = s.table()
 	return s

@@ -53,6 +53,7 @@ var badFiles = []struct{ text, want string }{
 	{"[poll]\ninterval = \"\"\"\n5\n\"\"\"", `2: poll.interval: "5\n" isn't a duration; write it like "5s" or "1m30s"`},
 	{"[poll]\ninterval = '999ms'", `2: poll.interval: "999ms" is too short; the least is "1s"`},
 	{"[poll]\ninterval = '-1h'", `2: poll.interval: "-1h" is too short; the least is "1s"`},
+	{"[jobs]\nmax_run = '0s'", `2: jobs.max_run: "0s" is too short; the least is "1s"`},
 	{"[poll]\ntimeout = '99ms'", `2: poll.timeout: "99ms" is too short; the least is "100ms"`},
 	{"[poll]\nfast_interval = '0s'", `2: poll.fast_interval: "0s" is too short; the least is "100ms"`},
 	{"[poll]\ndown_interval = '5us'", `2: poll.down_interval: "5us" is too short; the least is "100ms"`},

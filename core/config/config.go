@@ -128,6 +128,7 @@ type Schedule struct {
 type Jobs struct {
 	TTL           time.Duration `toml:"ttl"`          // how long one that has ended is kept
 	MaxAttempts   int           `toml:"max_attempts"` // with an error of the target
+	MaxRun        time.Duration `toml:"max_run"`      // of one attempt
 	MaxQueued     int           `toml:"max_queued"`
 	Webhooks      bool          `toml:"webhooks"`       // callers may name one
 	WebhookSecret Secret        `toml:"webhook_secret"` // they are signed with it
@@ -200,7 +201,7 @@ func Default(getenv func(string) string) Config {
 		Schedule: Schedule{
 			Parallel: 1, MaxStint: 5 * time.Minute, Linger: 20 * time.Second, MaxWaiting: 256,
 		},
-		Jobs:    Jobs{TTL: 24 * time.Hour, MaxAttempts: 3, MaxQueued: 100_000},
+		Jobs:    Jobs{TTL: 24 * time.Hour, MaxAttempts: 3, MaxRun: 2 * time.Hour, MaxQueued: 100_000},
 		Log:     Log{Level: "info", Format: "text"},
 		Notify:  Notify{Settle: 2},
 		Plugins: Plugins{Dir: xdg(getenv, "XDG_DATA_HOME", ".local/share", "foreman/plugins")},

@@ -64,7 +64,7 @@ func TestNoFileMeansDefaults(t *testing.T) {
 		Schedule: config.Schedule{
 			Parallel: 1, MaxStint: 5 * time.Minute, Linger: 20 * time.Second, MaxWaiting: 256,
 		},
-		Jobs:    config.Jobs{TTL: 24 * time.Hour, MaxAttempts: 3, MaxQueued: 100_000},
+		Jobs:    config.Jobs{TTL: 24 * time.Hour, MaxAttempts: 3, MaxRun: 2 * time.Hour, MaxQueued: 100_000},
 		Log:     config.Log{Level: "info", Format: "text"},
 		Notify:  config.Notify{Settle: 2},
 		Plugins: config.Plugins{Dir: "/home/alice/.local/share/foreman/plugins"},
@@ -116,7 +116,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 			Parallel: 4, MaxStint: 90 * time.Second, Beside: []string{"nomic-*"}, MaxWaiting: 10,
 		},
 		Jobs: config.Jobs{
-			TTL: 7 * 24 * time.Hour, MaxAttempts: 1, MaxQueued: 50, Webhooks: true,
+			TTL: 7 * 24 * time.Hour, MaxAttempts: 1, MaxRun: 90 * time.Minute, MaxQueued: 50, Webhooks: true,
 			WebhookSecret: config.NewSecret("whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1u"), AllowPrivate: true,
 		},
 		Log: config.Log{Level: "debug", Format: "json"},

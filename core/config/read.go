@@ -125,6 +125,7 @@ func (r *reader) schedule(t *table, s *Schedule) {
 func (r *reader) jobs(t *table, j *Jobs) {
 	set(t, "ttl", &j.TTL, duration(time.Minute))
 	set(t, "max_attempts", &j.MaxAttempts, count(1))
+	set(t, "max_run", &j.MaxRun, duration(time.Second))
 	set(t, "max_queued", &j.MaxQueued, count(1))
 	set(t, "webhooks", &j.Webhooks, flag)
 	set(t, "webhook_secret", &j.WebhookSecret, r.webhookSecret)

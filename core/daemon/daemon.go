@@ -109,7 +109,7 @@ func (d *Daemon) deps() api.Deps {
 		Acquire: d.line.acquire, Queue: d.line.queue,
 		Version: d.opts.Version, Inventory: d.poller, Events: d.feed,
 		Upstream: d.backend.Upstream,
-		Probe:    func(ctx context.Context) error { _, err := d.backend.Probe(ctx); return err },
+		Probe:    d.probe,
 		Missing:  d.missing,
 		Plugins: func() []core.PluginStatus {
 			all := append([]core.PluginStatus{d.backend.Status()}, d.notifiers.plugins()...)
@@ -126,7 +126,7 @@ func (d *Daemon) deps() api.Deps {
 // jobsDeps are what the jobs have of them.
 func (d *Daemon) jobsDeps(cfg config.Config) jobs.Deps {
 	deps := jobs.Deps{
-		Store: d.store, Node: "local", Acquire: d.line.acquireFor, Do: d.do, Find: d.find,
+		Store: d.store, Node: "local", Acquire: d.line.acquireFor, Do: d.do, Probe: d.probe, Find: d.find,
 		Target: d.poller.Watch, Tell: d.tell,
 	}
 	if cfg.Jobs.Webhooks {
@@ -220,6 +220,9 @@ func (d *Daemon) woken(slept time.Duration) {
 
 // tell has everybody hear of e who wants to. It never blocks.
 func (d *Daemon) tell(e core.Event) {
+	if upstream, err := d.backend.Upstream(); e.Target == "" && err == nil {
+		e.Target = upstream.URL // which the backend chose
+	}
 	d.telling.Lock()
 	defer d.telling.Unlock()
 	d.notifiers.offer(d.feed.Publish(e))
@@ -227,11 +230,7 @@ func (d *Daemon) tell(e core.Event) {
 
 // tellOf tells what happened now.
 func (d *Daemon) tellOf(kind core.EventType, data any, format string, args ...any) {
-	url := d.poller.Snapshot().URL
-	if upstream, err := d.backend.Upstream(); err == nil {
-		url = upstream.URL
-	}
-	d.tell(core.NewEvent(kind, time.Now(), url, fmt.Sprintf(format, args...), data))
+	d.tell(core.NewEvent(kind, time.Now(), d.poller.Snapshot().URL, fmt.Sprintf(format, args...), data))
 }
 
 func (d *Daemon) restarted(p core.PluginStatus) {

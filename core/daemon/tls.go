@@ -38,6 +38,9 @@ func listen(server config.Server, log *slog.Logger) (net.Listener, string, error
 	if err != nil {
 		return nil, "", fmt.Errorf("can't listen on server.listen: %w", err)
 	}
+	if at, ok := listener.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() && len(server.Tokens) == 0 && server.TLS.ClientCA == "" {
+		log.Warn("server.insecure is set: whoever can reach this address may use the target, without a token", "address", at.String())
+	}
 	if !secure {
 		return listener, "http", nil
 	}

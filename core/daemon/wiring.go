@@ -50,8 +50,8 @@ func schedule(cfg config.Config) sched.Options {
 
 func jobsOptions(cfg config.Config) jobs.Options {
 	return jobs.Options{
-		Parallel: cfg.Schedule.Parallel, MaxAttempts: cfg.Jobs.MaxAttempts, MaxAge: cfg.Retry.MaxAge,
-		TTL: cfg.Jobs.TTL, MaxQueued: cfg.Jobs.MaxQueued,
+		Parallel: cfg.Schedule.Parallel, MaxAttempts: cfg.Jobs.MaxAttempts, MaxRun: cfg.Jobs.MaxRun,
+		MaxAge: cfg.Retry.MaxAge, TTL: cfg.Jobs.TTL, MaxQueued: cfg.Jobs.MaxQueued,
 	}
 }
 

@@ -71,6 +71,10 @@ func (l *line) queue() api.Queue {
 		return all
 	}
 	queue := api.Queue{Running: entries(board.Running), Waiting: entries(board.Waiting), Swaps: board.Swaps}
+	if !board.Idle.IsZero() {
+		until := board.Idle.UTC().Truncate(time.Millisecond)
+		queue.IdleUntil = &until
+	}
 	if turn := cmp.Or(board.Swapping, board.Turn); turn != (core.ModelName{}) {
 		queue.Model = turn.String()
 	}
@@ -117,6 +121,12 @@ func (d *Daemon) resident() ([]core.Resident, time.Time) {
 // do runs a job on the target.
 func (d *Daemon) do(ctx context.Context, work jobs.Work, sink jobs.Sink) error {
 	return d.server.Do(ctx, api.Work(work), sink)
+}
+
+// probe asks the target for a sign of life.
+func (d *Daemon) probe(ctx context.Context) error {
+	_, err := d.backend.Probe(ctx)
+	return err
 }
 
 // find looks for a job's model once more.

@@ -248,7 +248,7 @@ func cancelMany(r *room, l *listener, n int) {
 func TestManyEndsAreToldAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1600
-		r, l := openHooked(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = n })
+		r, l := openHooked(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = 2 * n })
 		cancelMany(r, l, n)
 		r.stop()
 		l.answers(func(ctx context.Context, _ string) error { return wait(ctx, 100*time.Millisecond) })

@@ -44,6 +44,9 @@ type Deps struct {
 	// ctx ends, and after an error of sink.
 	Do func(ctx context.Context, work Work, sink Sink) error
 
+	// Probe asks the target for a sign of life; nil says that it gave one.
+	Probe func(ctx context.Context) error
+
 	// Find looks a model up that the snapshot lacks, and returns nil if it may
 	// be asked for. An error that isn't an ErrMissing says that nobody can
 	// tell. The text of either is for the user.
@@ -99,6 +102,7 @@ type Sink interface {
 type Options struct {
 	Parallel    int           // turns that one model has at a time
 	MaxAttempts int           // of a job, with an error of the target
+	MaxRun      time.Duration // of one attempt, the load of the model included; of those that begin after
 	MaxAge      time.Duration // how long a job waits for a target that is away
 	TTL         time.Duration // how long a job that has ended is kept
 	MaxQueued   int           // jobs that wait; other nodes' count a minute late
@@ -144,7 +148,7 @@ func (j *Jobs) Set(opts Options) {
 // Submit keeps a job; it would survive a crash from then on. known says that
 // the job is there already, under the same idempotency key. Errors are
 // [core.ErrJobsFull], [core.ErrNoWebhooks], [core.ErrJobConflict] for a key that
-// comes with another request, and the store's.
+// comes with another request, and the store's, such as [core.ErrDiskFull].
 func (j *Jobs) Submit(ctx context.Context, r core.JobRequest) (job core.Job, known bool, err error) {
 	if r.Webhook != "" && j.hooks == nil {
 		return core.Job{}, false, core.ErrNoWebhooks

@@ -36,13 +36,13 @@ type room struct {
 	news []core.Event
 }
 
-var options = jobs.Options{Parallel: 1, MaxAttempts: 3, MaxAge: 24 * time.Hour, TTL: 24 * time.Hour, MaxQueued: 1000}
+var options = jobs.Options{Parallel: 1, MaxAttempts: 3, MaxRun: 2 * time.Hour, MaxAge: 24 * time.Hour, TTL: 24 * time.Hour, MaxQueued: 1000}
 
 // open is a room whose target has the models a, b and c. change may be nil.
 func open(t *testing.T, change func(*room, *jobs.Options)) *room {
 	r := &room{t: t, store: newMemory(), target: newTarget(), turns: newTurns()}
 	r.deps = jobs.Deps{
-		Store: r.store, Node: "n", Acquire: r.turns.acquire, Do: r.do, Find: r.find, Target: r.watch,
+		Store: r.store, Node: "n", Acquire: r.turns.acquire, Do: r.do, Probe: r.probe, Find: r.find, Target: r.watch,
 		Tell: func(e core.Event) {
 			r.told.Lock()
 			defer r.told.Unlock()
@@ -218,6 +218,7 @@ type target struct {
 	models     []string
 	missing    func(model string) error // of Find
 	answer     func(ctx context.Context, work jobs.Work, sink jobs.Sink) error
+	sign       func(ctx context.Context) error // of life
 	works      []jobs.Work
 	at         []time.Time // when each came
 	running    int
@@ -226,6 +227,7 @@ type target struct {
 
 func newTarget() *target {
 	g := &target{superseded: make(chan struct{}), answer: says(200, `{"done":true}`), models: []string{"a", "b", "c"}}
+	g.sign = func(context.Context) error { return nil }
 	g.missing = func(model string) error {
 		return missing(fmt.Sprintf("model '%s' not found; pull it", model))
 	}
@@ -286,6 +288,20 @@ func (g *target) do(ctx context.Context, work jobs.Work, sink jobs.Sink) error {
 		g.mu.Unlock()
 	}()
 	return answer(ctx, work, sink)
+}
+
+// gives replaces the sign of life.
+func (g *target) gives(sign func(context.Context) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sign = sign
+}
+
+func (g *target) probe(ctx context.Context) error {
+	g.mu.Lock()
+	sign := g.sign
+	g.mu.Unlock()
+	return sign(ctx)
 }
 
 // came is what the target was asked, by the model.

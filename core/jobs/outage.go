@@ -93,17 +93,18 @@ func outwaited(opts *Options, problem string) string {
 	return fmt.Sprintf("the target has been away for %s: %s", opts.MaxAge, problem)
 }
 
-// awaySince is when the attempts at an away target began that job ends with,
-// if another began now; but never before earliest, which it is if more are of
-// that kind than a job remembers.
+// awaySince is when the attempts at an away target that job ends with began to
+// end, if another ended now: until then the target may have been there. It is
+// never before earliest, but that itself if more are of that kind than a job
+// remembers.
 func awaySince(job core.Job, now, earliest time.Time) time.Time {
 	since := now
 	for i := len(job.Attempts) - 1; i >= 0; i-- {
 		a := job.Attempts[i]
-		if a.Counts || !unreachable(a.Reason) || a.At.Before(earliest) {
+		if a.Counts || !unreachable(a.Reason) || a.EndedAt.Before(earliest) {
 			return since
 		}
-		since = a.At
+		since = a.EndedAt
 	}
 	if len(job.Attempts) >= MostAttempts {
 		return earliest
@@ -111,7 +112,7 @@ func awaySince(job core.Job, now, earliest time.Time) time.Time {
 	return since
 }
 
-// unreachable reports whether a reason for no answer at all says that the
+// unreachable reports whether a reason for no whole answer says that the
 // target wasn't there to give one.
 func unreachable(r core.Reason) bool {
 	switch r {

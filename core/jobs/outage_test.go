@@ -40,6 +40,7 @@ func TestAnErrorIsNoOutage(t *testing.T) {
 		r.answers(func(context.Context, jobs.Work, jobs.Sink) error {
 			return &core.Fault{Reason: core.ReasonUnknown, Detail: "odd"}
 		})
+		r.gives(dead)
 		id := r.submit("a")
 		after(500 * time.Millisecond)
 		r.turns.take()

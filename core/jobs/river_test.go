@@ -26,7 +26,7 @@ func TestOnDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		j := jobs.New(jobs.Deps{
-			Store: store, Node: "n", Acquire: newTurns().acquire, Do: g.do, Find: g.find, Target: g.watch,
+			Store: store, Node: "n", Acquire: newTurns().acquire, Do: g.do, Probe: g.probe, Find: g.find, Target: g.watch,
 			Tell: func(e core.Event) {
 				if e.Type != core.EventJobDone {
 					return

@@ -24,7 +24,8 @@ type Store interface {
 	// Insert keeps a new job, which waits, with its payload, and returns once
 	// it would survive a crash. A job with the idempotency key of an earlier
 	// one of the same caller is that one if path and payload are the same, and
-	// known is true; else the error is [core.ErrJobConflict].
+	// known is true; else the error is [core.ErrJobConflict]. That of a store
+	// without room is [core.ErrDiskFull].
 	Insert(ctx context.Context, job core.Job, payload []byte) (kept core.Job, known bool, err error)
 
 	// Known returns what Insert would of a job that is known by its

@@ -20,6 +20,7 @@ const (
 	reasonCancelled core.Reason = "cancelled"
 	reasonStopped   core.Reason = "stopped" // foreman was
 	reasonMissing   core.Reason = "missing" // the model is
+	reasonOverran   core.Reason = "overran" // it did, by jobs.max_run
 )
 
 const (
@@ -34,6 +35,7 @@ type outcome struct {
 	full   bool           // the answer is too large
 	missed error          // of Deps.Find, after a 404
 	found  bool           // by Deps.Find, after a 404
+	lives  bool           // the target did when it was asked, after an err that is doubtful
 	began  time.Time      // the attempt
 	now    time.Time      // its end
 
@@ -51,20 +53,36 @@ type verdict struct {
 	faulty    bool // the target had an error
 }
 
+// doubtful reports whether only a sign of life can tell an error of the target
+// from a target that is away.
+func (o outcome) doubtful() bool {
+	if o.err == nil || o.full {
+		return false
+	}
+	switch core.FaultOf(o.err).Reason {
+	case core.ReasonRefused, core.ReasonNoRoute, core.ReasonDNS, core.ReasonPlugin: // the job never got there
+		return false
+	default:
+		return !o.redirected()
+	}
+}
+
+func (o outcome) redirected() bool {
+	return o.answer.Status == 0 && core.FaultOf(o.err).Reason == core.ReasonRedirect
+}
+
 // judge applies the rules: an unreachable target doesn't count, for as long as
-// max_age; an error of the target counts, up to max_attempts; what the target
-// refuses fails at once.
+// max_age, also if it went away in the middle of its answer; an error of the
+// target counts, up to max_attempts; what the target refuses fails at once.
 func judge(job core.Job, opts *Options, o outcome) verdict {
 	switch status := o.answer.Status; {
-	case status == 0 && core.FaultOf(o.err).Reason == core.ReasonRedirect:
-		return o.again(job, opts, core.ReasonRedirect, o.err.Error(), nil) // it is there, in a way
-	case status == 0:
-		return judgeAway(job, opts, o)
 	case o.full:
 		return o.failed(core.ReasonTooLarge, errTooLarge.Error(), nil)
+	case o.err != nil && (o.lives || o.redirected()):
+		fault := o.fault()
+		return o.again(job, opts, fault.Reason, fault.Detail, nil)
 	case o.err != nil:
-		fault := core.FaultOf(o.err)
-		return o.again(job, opts, fault.Reason, "the target broke off: "+fault.Detail, nil)
+		return judgeAway(job, opts, o)
 	case status/100 == 2:
 		if said := brokenOff(o.answer.Body); said != "" {
 			return o.again(job, opts, core.ReasonTruncated, "the target broke off: "+said, &o.answer)
@@ -81,10 +99,20 @@ func judge(job core.Job, opts *Options, o outcome) verdict {
 	}
 }
 
+// fault is why there is no whole answer, or nobody can say whether the model
+// of a 404 is there.
+func (o outcome) fault() core.Fault {
+	fault := *core.FaultOf(cmp.Or(o.err, o.missed))
+	if o.err != nil && o.answer.Status != 0 {
+		fault.Detail = "the target broke off: " + fault.Detail
+	}
+	return fault
+}
+
 func judgeAway(job core.Job, opts *Options, o outcome) verdict {
-	fault := core.FaultOf(cmp.Or(o.err, o.missed))
+	fault := o.fault()
 	v := verdict{attempt: o.attempt(fault.Reason, fault.Detail, false), state: core.JobQueued, away: o.missed == nil}
-	since := awaySince(job, o.began.Round(0), o.earliest)
+	since := awaySince(job, o.now.Round(0), o.earliest)
 	if unreachable(fault.Reason) && o.now.Round(0).Sub(since) >= opts.MaxAge {
 		v.state, v.reason = core.JobFailed, outwaited(opts, fault.Detail)
 		return v

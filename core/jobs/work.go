@@ -18,6 +18,8 @@ const (
 	storeTimeout = 10 * time.Second
 	// stopTimeout is how long it may go on once foreman stops.
 	stopTimeout = 800 * time.Millisecond
+	// probeTimeout bounds a sign of life, for which the turn is kept.
+	probeTimeout = 4 * time.Second
 )
 
 // Causes of the end of a job's context.
@@ -25,6 +27,7 @@ var (
 	errCancelled = errors.New("cancelled")
 	errStopped   = errors.New("foreman stopped")
 	errLost      = errors.New("another foreman has taken the job")
+	errOverran   = errors.New("the attempt took as long as one may")
 )
 
 // A worker brings one head through its turn.
@@ -180,23 +183,36 @@ func (l *loop) attempt(ctx context.Context, w *worker, job core.Job, work Work) 
 	topic := l.topics.follow(job.ID)
 	defer l.topics.leave(job.ID)
 	topic.begin()
+	maxRun := l.opts.Load().MaxRun
+	run, end := context.WithTimeoutCause(ctx, maxRun, errOverran)
+	defer end()
 	o := outcome{began: time.Now()}
-	o.err = l.deps.Do(ctx, work, sink{topic, func() { l.working(ctx, job.ID, w) }})
+	o.err = l.deps.Do(run, work, sink{topic, func() { l.working(ctx, job.ID, w) }})
 	o.now = time.Now()
 	o.answer, o.full = topic.answered()
-	if context.Cause(ctx) != nil && (o.err != nil || o.answer.Status == 0) {
-		return interrupted(o, context.Cause(ctx))
+	if o.err == nil && o.answer.Status == 0 {
+		o.err = errors.New("the target gave no answer")
+	}
+	if cause := context.Cause(run); cause != nil && o.err != nil {
+		return interrupted(o, cause, maxRun)
+	}
+	if o.doubtful() {
+		o.lives = l.lives(ctx)
 	}
 	if o.answer.Status == http.StatusNotFound && o.err == nil {
 		o.missed = l.deps.Find(ctx, job.Model)
 		o.found = o.missed == nil
 	}
-	if o.err == nil && o.answer.Status == 0 {
-		o.err = errors.New("the target gave no answer")
-	}
 	snapshot, _ := l.deps.Target()
 	o.earliest = l.vigil.earliest(job, snapshot)
 	return judge(job, l.opts.Load(), o)
+}
+
+// lives reports whether the target gives a sign of life.
+func (l *loop) lives(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return l.deps.Probe(ctx) == nil
 }
 
 // working notes that the target has begun to answer.
@@ -215,8 +231,12 @@ func (l *loop) working(ctx context.Context, id string, w *worker) {
 }
 
 // interrupted is for an attempt that foreman cut off.
-func interrupted(o outcome, cause error) verdict {
+func interrupted(o outcome, cause error, maxRun time.Duration) verdict {
 	switch {
+	case errors.Is(cause, errOverran):
+		v := o.failed(reasonOverran, fmt.Sprintf("the attempt took longer than jobs.max_run allows, %s", maxRun), nil)
+		v.faulty = true // a load that was cut off leaves no model in memory
+		return v
 	case errors.Is(cause, errCancelled):
 		return verdict{attempt: o.attempt(reasonCancelled, "", false), state: core.JobCancelled}
 	case errors.Is(cause, errStopped):

@@ -94,7 +94,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	limit(1) // what there is already
 	_, err = s.insertOne(t, 1<<20)
-	if err == nil || !strings.Contains(err.Error(), "the disk of "+s.path+" is full: make room on it") {
+	if !errors.Is(err, core.ErrDiskFull) || !strings.Contains(err.Error(), "the disk of "+s.path+" is full: make room on it") {
 		t.Errorf("on a full disk: %v", err)
 	}
 	if _, err := s.Get(t.Context(), first.ID); err != nil {
