@@ -33,6 +33,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			l.confirm(ctx, look)
 		case <-s.changed:
 			l.queue.SetRules(s.opts.Load().Rules)
+			l.release()
 			l.act(ctx)
 		case <-l.alarm.C:
 			l.act(ctx)
@@ -77,10 +78,30 @@ func (l *loop) admit(ctx context.Context, c *call) {
 		l.waiting++
 	}
 	l.act(ctx)
-	if c.Interactive && l.waiting > l.opts.Load().MaxWaiting && l.queue.Leave(c.ID) {
-		l.waiting--
-		delete(l.known, c.ID)
+	if c.Interactive && l.waiting > l.opts.Load().MaxWaiting && l.leave(c) {
 		c.answer <- answer{err: ErrFull}
+	}
+}
+
+// leave takes a call out of the queue, if it still waits.
+func (l *loop) leave(c *call) bool {
+	if !l.queue.Leave(c.ID) {
+		return false
+	}
+	delete(l.known, c.ID)
+	if c.Interactive {
+		l.waiting--
+	}
+	return true
+}
+
+// release lets those go at once whose model doesn't queue any more.
+func (l *loop) release() {
+	opts := l.opts.Load()
+	for _, c := range l.known {
+		if opts.isBeside(c.Request) && l.leave(c) {
+			c.answer <- answer{turn: &Turn{}}
+		}
 	}
 }
 
@@ -90,15 +111,11 @@ func (l *loop) forget(ctx context.Context, c *call) {
 	if l.known[c.ID] != c {
 		return
 	}
-	if !l.queue.Leave(c.ID) {
+	if l.leave(c) {
+		l.act(ctx)
+	} else {
 		l.end(ctx, returned{call: c})
-		return
 	}
-	delete(l.known, c.ID)
-	if c.Interactive {
-		l.waiting--
-	}
-	l.act(ctx)
 }
 
 func (l *loop) end(ctx context.Context, r returned) {

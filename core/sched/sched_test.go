@@ -341,6 +341,23 @@ func TestSetWhileItRuns(t *testing.T) {
 	})
 }
 
+func TestWhatComesToLiveBesideWaitsNoLonger(t *testing.T) {
+	onFloor(t, usual, func(f *floor) {
+		f.call("a1")
+		f.call("b1")
+		f.call("c1", "interactive")
+		opts := usual
+		opts.Beside = []string{"c"}
+		f.Set(opts)
+		f.went("load a, a1, c1")
+		f.done("c1")
+		opts.Beside, opts.MaxWaiting = nil, 1
+		f.Set(opts)
+		f.call("c2", "interactive") // nobody counts as waiting but it
+		f.went("load a, a1, c1")
+	})
+}
+
 func TestStop(t *testing.T) {
 	onFloor(t, usual, func(f *floor) {
 		f.call("a1")
