@@ -18,8 +18,10 @@
 //	  │  │  │                            │
 //	  │  │  └► plugins/ollama, openai ─► core/plugin    the wire between the two sides
 //	  │  │     plugins/sim, notify
+//	  │  │           └ internal/target    what ollama and openai share
 //	  │  └───► core/plugin, to serve them
-//	  └──────► core/api, its client, and core/config
+//	  ├──────► core/api, its client, and core/config
+//	  └──────► core/sched, of which replay plays a recorded day through
 //
 // One poll, walked through: the poller in core/inventory calls
 // [Backend.Models] and [Backend.Running] on a slot of core/plugin/host, which
