@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -44,8 +45,14 @@ func EventTypes() []EventType {
 	}
 }
 
-// Known reports whether foreman makes events of the type.
-func (t EventType) Known() bool { return slices.Contains(EventTypes(), t) }
+// Matches reports whether one of the patterns, as of [path.Match], is one of
+// t. What is no pattern matches nothing.
+func (t EventType) Matches(patterns ...string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, _ := path.Match(pattern, string(t))
+		return ok
+	})
+}
 
 // An Event is something that happened, once. Its JSON is the same wherever it
 // is told: event.schema.json describes it.

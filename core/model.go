@@ -33,6 +33,10 @@ type Resident struct {
 	Raw           json.RawMessage // as in Model
 }
 
+// EndOfTime is the last moment that JSON can write. As an unload time it means
+// "never"; later ones are as good.
+var EndOfTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+
 // pinnedFor is how far ahead an unload time must be to mean "never": Ollama
 // writes a negative keep_alive as some 292 years.
 const pinnedFor = 10 * 365 * 24 * time.Hour

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/seed-af7fee88/foreman/core/config"
 	"github.com/seed-af7fee88/foreman/core/daemon"
 )
 
@@ -22,19 +21,15 @@ func (c *configCheckCmd) Run(ctx context.Context, e *env) error {
 	if c.File != "" {
 		e.configFlag = c.File
 	}
-	path, err := config.Find(e.configFlag, e.getenv)
-	if err != nil {
-		return err
-	}
-	cfg, err := config.Load(path, e.getenv)
+	cfg, err := e.load()
 	if err != nil {
 		return err
 	}
 	if err := daemon.Check(ctx, cfg, logger(e.stderr, cfg.Log, slog.LevelInfo)); err != nil {
 		return err
 	}
-	if path == "" {
+	if cfg.File() == "" {
 		return e.lines([]string{"there is no config file, and the defaults are good"})
 	}
-	return e.lines([]string{path + " is good"})
+	return e.lines([]string{cfg.File() + " is good"})
 }

@@ -24,15 +24,6 @@ type jobsCmd struct {
 	Replay jobsReplayCmd `cmd:"" help:"Compare the schedule with others on a recorded trace."`
 }
 
-// open returns a client of the daemon that the config and f describe.
-func (f daemonFlag) open(e *env) (*api.Client, error) {
-	cfg, err := e.load()
-	if err != nil {
-		return nil, err
-	}
-	return f.client(cfg)
-}
-
 // no tells err, for an answer that is no.
 func (e *env) no(err error) error {
 	e.say("foreman: %v", err)

@@ -12,7 +12,7 @@ import (
 )
 
 type jobsReplayCmd struct {
-	Trace    string        `arg:"" help:"JSON lines with arrival, run and load in seconds, and model; optionally interactive, priority, beside."`
+	Trace    string        `arg:"" help:"JSON lines with arrival, run and load in seconds, and model; optionally interactive, priority, beside; - is stdin."`
 	Parallel int           `help:"Requests that the resident model runs at once." default:"1"`
 	MaxStint time.Duration `help:"How long a model keeps others waiting." default:"5m"`
 	Linger   time.Duration `help:"Of that, how long the target may idle for a model's next request." default:"20s"`
@@ -32,7 +32,7 @@ func (c *jobsReplayCmd) Run(e *env) error {
 	if c.Linger < 0 {
 		return usageError{fmt.Errorf("--linger is %s: want 0s or more", c.Linger)}
 	}
-	trace, err := c.read()
+	trace, err := c.read(e)
 	if err != nil {
 		return usageError{err}
 	}
@@ -52,7 +52,10 @@ func (c *jobsReplayCmd) Run(e *env) error {
 	return nil
 }
 
-func (c *jobsReplayCmd) read() (replay.Trace, error) {
+func (c *jobsReplayCmd) read(e *env) (replay.Trace, error) {
+	if c.Trace == "-" {
+		return replay.Read(e.stdin, "stdin")
+	}
 	f, err := os.Open(c.Trace)
 	if err != nil {
 		return replay.Trace{}, fmt.Errorf("read the trace: %w", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,22 @@ func TestJobsReplayJSON(t *testing.T) {
 `
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A trace from stdin is told by that name.
+func TestJobsReplayReadsStdin(t *testing.T) {
+	replay := func(lines string) (string, error) {
+		var out bytes.Buffer
+		c := jobsReplayCmd{Trace: "-", Parallel: 1, MaxStint: 5 * time.Minute, Output: "table"}
+		err := c.Run(&env{stdin: strings.NewReader(lines), stdout: &out, stderr: io.Discard, getenv: os.Getenv})
+		return out.String(), err
+	}
+	if out, err := replay(alternating); err != nil || !strings.Contains(out, "\nforeman   49s ") {
+		t.Errorf("it says %s, %v", out, err)
+	}
+	if _, err := replay(alternating + "?"); err == nil || !strings.Contains(err.Error(), "stdin:5: ") {
+		t.Errorf("of a bad line it says %v", err)
 	}
 }
 

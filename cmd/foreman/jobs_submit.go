@@ -93,10 +93,19 @@ func (c *jobsSubmitCmd) request(e *env) (core.JobRequest, error) {
 	if request.Path == "" {
 		request.Path = usualPath(request.Body)
 	}
-	if request.ExpiresAt, err = core.ParseExpiry(c.Expires, time.Now()); err != nil {
+	if request.ExpiresAt, err = c.expiry(time.Now()); err != nil {
 		return request, fmt.Errorf("--expires is %w", err)
 	}
 	return request, nil
+}
+
+// expiry is what --expires says. With a key a time that has passed is no
+// mistake yet: only the daemon knows whether it has that job already.
+func (c *jobsSubmitCmd) expiry(now time.Time) (*time.Time, error) {
+	if at, err := time.Parse(time.RFC3339, c.Expires); err == nil && c.Key != "" {
+		return &at, nil
+	}
+	return core.ParseExpiry(c.Expires, now)
 }
 
 // read returns all of a file, or of stdin for "-".

@@ -75,6 +75,27 @@ func TestSubmitIsMisused(t *testing.T) {
 	}
 }
 
+// With a key it is the daemon's to say whether a time that has passed is a
+// mistake: a script that is run again gives the same one.
+func TestSubmitOfAKnownJobThatHasExpired(t *testing.T) {
+	past := time.Date(2026, 1, 31, 18, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		key, expires string
+		want         *time.Time
+	}{
+		{"k", "2026-01-31T18:00:00Z", &past},
+		{"", "2026-01-31T18:00:00Z", nil},
+		{"k", "-90m", nil},
+		{"k", "yesterday", nil},
+	} {
+		cmd := jobsSubmitCmd{Model: "m", Prompt: "p", Key: tt.key, Expires: tt.expires}
+		request, err := cmd.request(&env{})
+		if diff := cmp.Diff(tt.want, request.ExpiresAt); diff != "" || (err == nil) != (tt.want != nil) {
+			t.Errorf("with key %q, %s: %v, %s", tt.key, tt.expires, err, diff)
+		}
+	}
+}
+
 // fakeDaemon answers GET /jobs with its jobs, the last first, and GET /queue.
 func fakeDaemon(t *testing.T, jobs []core.Job, queue string) daemonFlag {
 	t.Helper()

@@ -22,7 +22,7 @@ const (
 	exitYes         = 0
 	exitNo          = 1   // missing, degraded
 	exitUsage       = 2   // a wrong flag or config
-	exitCantTell    = 3   // nothing answers and there is no inventory
+	exitCantTell    = 3   // nothing answers and there is no inventory, or whatever else went wrong
 	exitNotAllowed  = 4   // the daemon or the target wants a token
 	exitInterrupted = 130 // by Ctrl-C, before there was an answer
 )
@@ -113,30 +113,22 @@ func misuse(err error) error {
 
 // fail tells err on stderr, in one line, and returns the exit code it means.
 func (e *env) fail(err error) int {
-	if err == nil {
-		return exitYes
-	}
-	switch {
-	case errors.Is(err, errNo):
-	case errors.Is(err, context.Canceled):
-		e.say("foreman: interrupted")
-	default:
-		e.say("foreman: %v", err)
-	}
 	var usage usageError
 	var conf *config.Error
+	code := exitCantTell
 	switch {
+	case err == nil:
+		return exitYes
 	case errors.Is(err, errNo):
 		return exitNo
-	case errors.As(err, &usage), errors.As(err, &conf):
-		return exitUsage
-	case errors.Is(err, api.ErrNotAllowed):
-		return exitNotAllowed
 	case errors.Is(err, context.Canceled):
+		e.say("foreman: interrupted")
 		return exitInterrupted
-	case errors.Is(err, errCantTell), errors.Is(err, api.ErrNoDaemon), errors.Is(err, api.ErrNoInventory):
-		return exitCantTell
-	default:
-		return exitCantTell
+	case errors.As(err, &usage), errors.As(err, &conf):
+		code = exitUsage
+	case errors.Is(err, api.ErrNotAllowed):
+		code = exitNotAllowed
 	}
+	e.say("foreman: %v", err)
+	return code
 }

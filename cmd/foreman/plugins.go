@@ -19,11 +19,7 @@ type pluginsListCmd struct {
 
 // Run lists what the daemon says of its plugins.
 func (c *pluginsListCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.load()
-	if err != nil {
-		return err
-	}
-	client, err := c.client(cfg)
+	client, err := c.open(e)
 	if err != nil {
 		return err
 	}

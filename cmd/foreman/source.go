@@ -30,6 +30,15 @@ type daemonFlag struct {
 	Listen string `help:"Address that the daemon listens on, over server.listen of the config." placeholder:"HOST:PORT" env:"FOREMAN_LISTEN"`
 }
 
+// open returns a client of the daemon that the config and f describe.
+func (f daemonFlag) open(e *env) (*api.Client, error) {
+	cfg, err := e.load()
+	if err != nil {
+		return nil, err
+	}
+	return f.client(cfg)
+}
+
 // client is one of the daemon that cfg describes. It shows the daemon's own
 // token, the first by name where there are several.
 func (f daemonFlag) client(cfg config.Config) (*api.Client, error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -151,10 +150,7 @@ func (m *frameMemory) of(e core.Event) []byte {
 type eventFilter []string
 
 func (f eventFilter) has(kind core.EventType) bool {
-	return len(f) == 0 || slices.ContainsFunc(f, func(pattern string) bool {
-		ok, _ := path.Match(pattern, string(kind))
-		return ok
-	})
+	return len(f) == 0 || kind.Matches(f...)
 }
 
 // parseTypes refuses a pattern that no type of event matches.

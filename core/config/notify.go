@@ -152,13 +152,12 @@ func events(v any) ([]string, error) {
 }
 
 func eventPattern(s string) (string, error) {
+	if _, err := path.Match(s, ""); err != nil {
+		return "", fmt.Errorf(`%q isn't a pattern; write it like "model_*"`, s)
+	}
 	var known []string
 	for _, kind := range core.EventTypes() {
-		matched, err := path.Match(s, string(kind))
-		switch {
-		case err != nil:
-			return "", fmt.Errorf(`%q isn't a pattern; write it like "model_*"`, s)
-		case matched:
+		if kind.Matches(s) {
 			return s, nil
 		}
 		known = append(known, string(kind))

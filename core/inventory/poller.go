@@ -228,8 +228,8 @@ func (l *loop) start(ctx context.Context) {
 	}()
 }
 
-// adopt takes change up. Of a look under way on the same backend it waits for
-// nothing: the next one follows from its end.
+// adopt takes change up. It doesn't wait for a look under way on the same
+// backend: the next look uses the new options.
 func (l *loop) adopt(ctx context.Context, change Change) {
 	l.opts = change.Options
 	switch {

@@ -48,7 +48,6 @@ package outbox
 import (
 	"context"
 	"log/slog"
-	"path"
 	"slices"
 	"sync"
 	"time"
@@ -74,12 +73,7 @@ type Options struct {
 }
 
 // wants reports whether the notifier is to hear of such events.
-func (o Options) wants(kind core.EventType) bool {
-	return slices.ContainsFunc(o.Events, func(glob string) bool {
-		ok, _ := path.Match(glob, string(kind)) // a pattern that is none matches nothing
-		return ok
-	})
-}
+func (o Options) wants(kind core.EventType) bool { return kind.Matches(o.Events...) }
 
 // A Queue brings events to one notifier.
 type Queue struct {

@@ -250,17 +250,14 @@ func timestamp(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// endOfTime is the last moment that JSON can write: later ones mean "never",
-// as the largest integer does for some.
-var endOfTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
-
-// moment is ts as a time of the years 1 to 9999, or none.
+// moment is ts as a time of the years 1 to 9999, or none. Later ones mean
+// "never", as the largest integer does for some.
 func moment(ts *timestamppb.Timestamp) time.Time {
 	switch {
 	case ts == nil:
 		return time.Time{}
-	case ts.GetSeconds() > endOfTime.Unix():
-		return endOfTime
+	case ts.GetSeconds() > core.EndOfTime.Unix():
+		return core.EndOfTime
 	case ts.CheckValid() != nil:
 		return time.Time{}
 	default:

@@ -58,7 +58,7 @@ func (s *notifierServer) Notify(ctx context.Context, req *pluginpb.NotifyRequest
 	if errors.Is(err, core.ErrUndeliverable) {
 		code = codes.FailedPrecondition
 	}
-	return nil, status.Error(code, short(valid(err.Error())))
+	return nil, status.Error(code, core.OneLine(err.Error(), maxSentence))
 }
 
 // object is raw, or the empty object where there is nothing.
@@ -71,14 +71,6 @@ func object(raw []byte) json.RawMessage {
 
 // maxSentence is how much of a notifier's error is told, in bytes.
 const maxSentence = 1000
-
-// short is text, or as much of it as a person would read.
-func short(text string) string {
-	if len(text) <= maxSentence {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxSentence], "") + "…"
-}
 
 // NotifierClient is a notifier at the other end of a connection. It implements
 // [core.Notifier]; its errors are the plugin's own sentences, [core.ErrNoAnswer]
@@ -119,10 +111,10 @@ func (c *NotifierClient) Notify(ctx context.Context, event core.Event) error {
 }
 
 // notifierError is the error of a call under ctx. What the plugin's notifier
-// said is left as it is; call comes before what foreman or gRPC says.
+// said stands alone, as one line; call comes before what foreman or gRPC says.
 func notifierError(ctx context.Context, call string, err error) error {
 	st := status.Convert(err)
-	said := short(st.Message())
+	said := core.OneLine(st.Message(), maxSentence)
 	switch {
 	case st.Code() == codes.FailedPrecondition:
 		return &undeliverable{cmp.Or(said, core.ErrUndeliverable.Error())}

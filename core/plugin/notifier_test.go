@@ -121,6 +121,7 @@ func TestNotifiersErrorIsItsOwnSentence(t *testing.T) {
 		{fmt.Errorf("%w: nobody lives there", core.ErrUndeliverable), "undeliverable: nobody lives there", true},
 		{fmt.Errorf("410: %w", core.ErrUndeliverable), "410: undeliverable", true},
 		{errors.New("got \xff"), "got \uFFFD", false},
+		{errors.New("no such channel:\r\n\x1b[31m#ops"), "no such channel: [31m#ops", false},
 		{errors.New(strings.Repeat("ä", 1<<20)), strings.Repeat("ä", 500) + "…", false},
 		{errors.New("x" + strings.Repeat("ä", 1<<20)), "x" + strings.Repeat("ä", 499) + "…", false},
 		// The plugin's own deadline is no news of foreman's.
@@ -150,6 +151,7 @@ func TestForeignNotifiersErrors(t *testing.T) {
 			"notify: grpc: received message larger than max (5 vs. 4)"},
 		{status.Error(codes.ResourceExhausted, "too many"), nil, "notify: too many"},
 		{status.Error(codes.Unknown, "busy"), nil, "busy"},
+		{status.Error(codes.Unknown, "busy\n\x1b[2Jat 10:00"), nil, "busy [2Jat 10:00"},
 		{status.Error(codes.Unknown, ""), nil, "notify: Unknown"},
 		{status.Error(codes.Unavailable, "busy"), nil, "notify: busy"},
 		{status.Error(codes.Unavailable, strings.Repeat("x", 10_000)), nil, "notify: " + strings.Repeat("x", 1000) + "…"},

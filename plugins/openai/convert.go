@@ -34,7 +34,7 @@ func (e entry) model() core.Model {
 // server tells how much memory a model takes, or where. It unloads when
 // somebody sees to it: none states a time.
 func (e entry) resident() core.Resident {
-	r := core.Resident{Name: e.id, ContextLength: e.context, ExpiresAt: endOfTime}
+	r := core.Resident{Name: e.id, ContextLength: e.context, ExpiresAt: core.EndOfTime}
 	r.Raw = e.raw([]member{
 		{"name", e.id}, {"model", e.id}, {"size", 0}, {"digest", ""},
 		{"details", map[string]string{"family": "", "parameter_size": humanCount(e.params), "quantization_level": ""}},

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -130,15 +129,11 @@ func count(object gjson.Result, key string) int64 {
 	return max(0, n)
 }
 
-// endOfTime is the last moment that JSON can write; foreman takes what is
-// that far ahead for "never".
-var endOfTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
-
 // unixSeconds is when the object was created, in some servers with a fraction.
 func unixSeconds(object gjson.Result) int64 {
 	created, _ := target.Member(object, "created")
 	seconds, err := strconv.ParseFloat(created.Raw, 64)
-	if err != nil || seconds < 1 || seconds > float64(endOfTime.Unix()) {
+	if err != nil || seconds < 1 || seconds > float64(core.EndOfTime.Unix()) {
 		return 0
 	}
 	return int64(seconds)

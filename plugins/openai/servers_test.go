@@ -32,7 +32,7 @@ func TestLlamaServer(t *testing.T) {
 		t.Errorf("models (-want +got):\n%s", diff)
 	}
 	wantResidents := []core.Resident{{
-		Name: "gemma-3-4b-it", ContextLength: 8192, ExpiresAt: endOfTime,
+		Name: "gemma-3-4b-it", ContextLength: 8192, ExpiresAt: core.EndOfTime,
 		Raw: json.RawMessage(`{"name":"gemma-3-4b-it","model":"gemma-3-4b-it","size":0,"digest":"",
 			"details":{"family":"","parameter_size":"3.9B","quantization_level":""},
 			"expires_at":` + never + `,"size_vram":0,"context_length":8192,` + sent),
@@ -109,7 +109,7 @@ func TestLlamaRouter(t *testing.T) {
 	}
 	const qwen = "Qwen/Qwen3-8B-GGUF:Q8_0"
 	wantResidents := []core.Resident{{
-		Name: qwen, ContextLength: 16384, ExpiresAt: endOfTime,
+		Name: qwen, ContextLength: 16384, ExpiresAt: core.EndOfTime,
 		Raw: json.RawMessage(`{"name":"` + qwen + `","model":"` + qwen + `","size":0,"digest":"",
 			"details":{"family":"","parameter_size":"8.2B","quantization_level":""},"expires_at":` + never + `,"size_vram":0,"context_length":16384,
 			"id":"` + qwen + `","aliases":["qwen"],"tags":["code"],"object":"model","owned_by":"llamacpp",
@@ -181,7 +181,7 @@ func TestLMStudio(t *testing.T) {
 		t.Errorf("models: %+v", list.Models)
 	}
 	wantResidents := []core.Resident{{
-		Name: "meta-llama-3.1-8b-instruct", ContextLength: 4096, ExpiresAt: endOfTime,
+		Name: "meta-llama-3.1-8b-instruct", ContextLength: 4096, ExpiresAt: core.EndOfTime,
 		Raw: json.RawMessage(`{"name":"meta-llama-3.1-8b-instruct","model":"meta-llama-3.1-8b-instruct","size":0,"digest":"",
 			"details":{"family":"","parameter_size":"","quantization_level":""},"expires_at":` + never + `,"size_vram":0,"context_length":4096,
 			"id":"meta-llama-3.1-8b-instruct","object":"model","type":"llm","publisher":"lmstudio-community","arch":"llama",

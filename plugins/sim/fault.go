@@ -13,6 +13,10 @@ import (
 
 // A Fault answers a request in place of the simulated Ollama. The request's
 // context ends when the caller leaves, and at [Server.Close].
+//
+// Faults aren't test code, since the tests and benchmarks of many packages
+// share them, and since they take place within the server: it counts the
+// requests that they answer, and waits for them when it closes.
 type Fault func(w http.ResponseWriter, r *http.Request)
 
 // script is what a test told the server to do, and what it saw. The server's

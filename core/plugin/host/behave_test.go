@@ -90,7 +90,7 @@ func crash(net.Conn) {
 	for i := range 8 {
 		fmt.Fprintln(os.Stderr, "line", i)
 	}
-	fmt.Fprint(os.Stderr, "the disk is on fire")
+	fmt.Fprint(os.Stderr, "the disk is\r\x1b[31m on fire")
 	os.Exit(3)
 }
 

@@ -59,9 +59,9 @@ func TestStartedPluginAnswersUntilStopped(t *testing.T) {
 func TestFailedStartSaysWhyAndLeavesNothing(t *testing.T) {
 	const noHandshake = "start plugin fake: it didn't print the plugin handshake on stdout: is it a foreman plugin, for this machine?"
 	for _, c := range []struct{ behaviour, want string }{
-		{"crash", noHandshake + "; it wrote: line 4 | line 5 | line 6 | line 7 | the disk is on fire"},
+		{"crash", noHandshake + "; it wrote: line 4 | line 5 | line 6 | line 7 | the disk is [31m on fire"},
 		{"junk", noHandshake},
-		{"verbose", noHandshake + "; it wrote: it began with " + strings.Repeat("ä", 243)},
+		{"verbose", noHandshake + "; it wrote: it began with " + strings.Repeat("ä", 243) + "…"},
 		{"endless line", noHandshake},
 		{"other cookie", noHandshake + "; it wrote: This binary is a plugin."},
 		{"next version", "start plugin fake: it speaks another version of the plugin contract than this foreman (1): rebuild it"},

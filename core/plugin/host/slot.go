@@ -45,7 +45,7 @@ type slot[P hosted[P]] struct {
 	start     func(context.Context) (P, error)
 	delay     *backoff.ExponentialBackOff
 	began     time.Time // the last start
-	why       string    // it went down, when it last ran or was first tried; "" while it runs
+	why       string    // it last went down or couldn't start; "" while it runs
 	triedOnce sync.Once
 	lives     sync.WaitGroup // all that go on
 }
@@ -112,10 +112,7 @@ func (s *slot[P]) runs(p P) {
 	status := s.Status()
 	s.log.Info("plugin runs", "plugin", status.Name, "pid", base.run.cmd.Process.Pid, "restarts", status.Restarts)
 	s.triedOnce.Do(func() { close(s.tried) })
-	select {
-	case s.up <- struct{}{}:
-	default:
-	}
+	signal(s.up)
 	if status.Error, s.why = s.why, ""; status.Error != "" && s.restarted != nil {
 		s.restarted(status)
 	}
@@ -188,11 +185,15 @@ func (s *slot[P]) call(f func(P) error) error {
 		defer p.calls.end()
 		err := f(*running)
 		if errors.Is(err, core.ErrNoAnswer) {
-			select {
-			case p.suspect <- struct{}{}:
-			default: // somebody suspects it already
-			}
+			signal(p.suspect)
 		}
 		return err
+	}
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is known already
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/seed-af7fee88/foreman/core"
 )
 
 const (
@@ -22,9 +24,7 @@ type tail struct {
 }
 
 func (t *tail) add(line string) {
-	if len(line) > tailWidth {
-		line = strings.ToValidUTF8(line[:tailWidth], "")
-	}
+	line = core.OneLine(line, tailWidth)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.lines = append(t.lines, line); len(t.lines) > tailLines {

@@ -46,6 +46,14 @@ func sumOf(data []byte) sum {
 	return sum(maphash.Bytes(seed, data))
 }
 
+// File is the configuration file as it was named, or "" if there is none.
+func (c Config) File() string {
+	if c.read == nil {
+		return ""
+	}
+	return c.read.name
+}
+
 // Files are what c was read from, for [Watcher.Follow]: the configuration file
 // and those that its secrets name. That they couldn't be read, or hold what
 // was refused, doesn't leave them out: a change of theirs may mend it.
@@ -59,7 +67,7 @@ func (c Config) Files() []File {
 // Blank reports whether there is a file and nothing in it, as when a disk was
 // full while it was saved.
 func (c Config) Blank() bool {
-	return c.read != nil && c.read.name != "" && strings.TrimSpace(c.read.text.Reveal()) == ""
+	return c.File() != "" && strings.TrimSpace(c.read.text.Reveal()) == ""
 }
 
 // longestProblem is how much of a plugin's words a problem quotes, in bytes.

@@ -39,8 +39,8 @@ func TestFiles(t *testing.T) {
 		for _, name := range tt.want {
 			want = append(want, filepath.Join(dir, name))
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("with %s: %s", tt.what, diff)
+		if diff := cmp.Diff(want, got); diff != "" || c.File() != "foreman.toml" {
+			t.Errorf("with %s, of %q: %s", tt.what, c.File(), diff)
 		}
 	}
 	c, err := config.Load("other.toml", environ())
@@ -48,8 +48,8 @@ func TestFiles(t *testing.T) {
 		t.Errorf("of a file that isn't there: %v, %v", files, err)
 	}
 	c, err = config.Load("", environ())
-	if files := c.Files(); err != nil || len(files) > 0 {
-		t.Errorf("without a file: %v, %v", files, err)
+	if files := c.Files(); err != nil || len(files) > 0 || c.File() != "" {
+		t.Errorf("without a file: %q, %v, %v", c.File(), files, err)
 	}
 }
 
