@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/seed-af7fee88/foreman/core/config"
@@ -28,7 +30,10 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 	}
 	level := new(slog.LevelVar)
 	options := daemon.Options{Version: version(), Level: level, Load: load}
-	d, err := daemon.New(cfg, options, logger(e.stderr, cfg.Log, level))
+	own := logger(e.stderr, cfg.Log, level)
+	log.SetFlags(0)
+	log.SetOutput(strays{own})
+	d, err := daemon.New(cfg, options, own)
 	if err != nil {
 		return usageError{err}
 	}
@@ -65,4 +70,15 @@ func logger(w io.Writer, l config.Log, level slog.Leveler) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// strays take what libraries write to the standard logger, to a log of ours.
+// What they quote is left out: net/http quotes an answer that nobody asked for.
+type strays struct{ log *slog.Logger }
+
+// Write implements [io.Writer].
+func (s strays) Write(line []byte) (int, error) {
+	said, _, _ := strings.Cut(string(line), `"`)
+	s.log.Debug("a library says", "text", strings.TrimSpace(said))
+	return len(line), nil
 }

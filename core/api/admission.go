@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,17 +80,24 @@ func (s *service) admit(ctx context.Context, name string) error {
 }
 
 // unchecked reports whether the target alone can tell: Ollama reaches models
-// in its cloud, and the owner may know of others.
+// in its cloud, and the owner may know of others. Patterns are in lower case,
+// and may leave out the tag "latest", as a caller may.
 func unchecked(name string, allow []string) bool {
 	if core.InCloud(name) {
 		return true
 	}
-	for _, pattern := range allow {
-		if ok, err := path.Match(pattern, name); ok && err == nil {
-			return true
-		}
+	if len(allow) == 0 {
+		return false
 	}
-	return false
+	const latest = ":latest"
+	written, long := strings.ToLower(name), strings.ToLower(core.NameOf(name).String())
+	ways := []string{written, long, strings.TrimSuffix(long, latest)}
+	return slices.ContainsFunc(allow, func(pattern string) bool {
+		return slices.ContainsFunc(ways, func(way string) bool {
+			ok, _ := path.Match(pattern, way)
+			return ok
+		})
+	})
 }
 
 // find returns the installed model that name means, or the refusal.
@@ -206,7 +214,7 @@ func (e *notInstalled) Is(target error) bool { return target == ErrNotInstalled 
 // NotFound is Ollama's own sentence about a missing model, and the names that
 // may have been meant.
 func NotFound(name string, near []string) string {
-	sentence := fmt.Sprintf("model '%s' not found", name)
+	sentence := fmt.Sprintf("model '%s' not found", core.ShortName(name))
 	if len(near) == 0 {
 		return sentence
 	}

@@ -287,12 +287,12 @@ func TestNearNamesFollowTheList(t *testing.T) {
 }
 
 func TestNamesThatAreNotChecked(t *testing.T) {
-	allow := func(o *setup) { o.Allow = []string{"gpt-*", "me/alias", "odd name?"} }
+	allow := func(o *setup) { o.Allow = []string{"GPT-*", "me/alias", "Odd name?", "Plain"} }
 	for _, believed := range []*core.Snapshot{found(), lost(nothing())} {
 		f := start(t, believed, http.HandlerFunc(answers), allow)
 		for _, name := range []string{
 			"gpt-oss:cloud", "gpt-oss:120b-cloud", "me/kimi:cloud", "Kimi:CLOUD", "glm:4.6-Cloud", "x-cloud", "a:b:cloud",
-			"gpt-4o", "gpt-", "me/alias", "odd name!",
+			"gpt-4o", "gpt-", "Gpt-4O:latest", "me/alias", "Me/Alias:Latest", "odd name!", "plain", "library/plain", "ODD name!:Latest",
 		} {
 			for _, path := range []string{"/api/chat", "/v1/chat/completions", "/api/show"} {
 				if got := f.do("POST", path, `{"model":"`+name+`"}`); !got.reached(path) {
@@ -303,7 +303,7 @@ func TestNamesThatAreNotChecked(t *testing.T) {
 		if looks, _ := f.asked(); looks != 0 {
 			t.Errorf("%d looks", looks)
 		}
-		for _, name := range []string{"cloud", "cloud:latest", "x:cloudy", "xcloud", "me/gpt-4", "chat-gpt-4", "me/aliases", "cloud/x"} {
+		for _, name := range []string{"cloud", "cloud:latest", "x:cloudy", "xcloud", "me/gpt-4", "chat-gpt-4", "me/aliases", "me/alias:v1", "plain:v2", "you/plain", "cloud/x"} {
 			if got := f.do("POST", "/api/chat", `{"model":"`+name+`"}`); got.status != 404 && got.status != 503 {
 				t.Errorf("%s, %s: %d %s", believed.Status, name, got.status, got.body)
 			}
@@ -333,5 +333,13 @@ func TestAModelIsAdmittedUnderEveryOneOfItsNames(t *testing.T) {
 	slices.Sort(wrong)
 	if diff := cmp.Diff([]string(nil), wrong); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAMissingNameIsToldShort(t *testing.T) {
+	f := start(t, found(named("tiny:latest")), nil)
+	got := f.do("POST", "/api/chat", `{"model":"`+strings.Repeat("x", 100_000)+`"}`)
+	if said := got.native(t); got.status != 404 || !startsWith(said, "model 'xxx") || !strings.HasSuffix(said, "x…' not found") || len(said) > 600 {
+		t.Errorf("%d, %d bytes: %.700s", got.status, len(said), said)
 	}
 }

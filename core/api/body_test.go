@@ -296,3 +296,23 @@ func FuzzModelOf(f *testing.F) {
 		}
 	})
 }
+
+// What holds a large body holds it once.
+func TestALargeBodyIsReadWhereItIs(t *testing.T) {
+	long := strings.Repeat(`a line\n`, 1<<20)
+	for _, body := range []string{
+		`{"prompt":"` + long + `","model":"tiny"}`,
+		`{"messages":[{"content":"` + long + `"}],"model":"tiny","keep_alive":0}`,
+		`{"` + long + `":1,"model":"tiny"}`,
+	} {
+		sent := []byte(body)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		name, err := api.ModelOf(sent, "model")
+		unloads := api.Unloads("/api/chat", sent)
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; name != "tiny" || err != nil || unloads || took > 1<<20 {
+			t.Errorf("%.20s…: %q, %v, unloads: %v, %d bytes", body, name, err, unloads, took)
+		}
+	}
+}

@@ -2,23 +2,33 @@ package api
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
+	"time"
 )
 
 // DialTarget has s reach its target by dial, so that a test can run both
 // inside one bubble of synctest.
 func (s *Server) DialTarget(dial func() (net.Conn, error)) {
 	s.target.wires.dial = func(context.Context, string, string) (net.Conn, error) { return dial() }
-	s.target.transport.DialContext = s.target.wires.dial
+	s.target.transport.DialContext = witnessed(s.target.wires.dial)
+	s.target.management.DialContext = witnessed(s.target.wires.dial)
 }
+
+// DialNetwork has s reach its target by TCP, and give connections up on which
+// nothing is acknowledged for that long.
+func (s *Server) DialNetwork(ack time.Duration) { *s.target = *newTarget(s.deps.Upstream, ack, s.log) }
 
 // NewWires returns what sends small requests by dial, and all others by other.
 func NewWires(dial func() (net.Conn, error), other http.RoundTripper) interface {
 	http.RoundTripper
 	CloseIdleConnections()
 } {
-	return &wires{dial: func(context.Context, string, string) (net.Conn, error) { return dial() }, other: other}
+	return &wires{
+		dial:  func(context.Context, string, string) (net.Conn, error) { return dial() },
+		other: other, defects: &defects{log: slog.New(slog.DiscardHandler)},
+	}
 }
 
 // Dial has c reach the daemon by dial.
@@ -32,6 +42,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // ModelOf lets a fuzz test ask without a server.
 var ModelOf = modelOf
+
+// Unloads lets a test see what it costs.
+var Unloads = unloads
 
 // HoldsBodies reports whether s holds any request's body.
 func (s *Server) HoldsBodies() bool {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
-
-	"github.com/tidwall/gjson"
 )
 
 // stays is how long a model is to stay in memory after a request, while more
@@ -24,18 +22,15 @@ func pinned(path string, body []byte) []byte {
 	if !strings.HasPrefix(path, "/api/") || len(body) > mostPinned || !json.Valid(body) {
 		return body
 	}
-	object := gjson.ParseBytes(body)
-	if !object.IsObject() {
+	if bytes.TrimLeft(body, jsonSpace)[0] != '{' {
 		return body
 	}
-	says, empty := false, true
-	object.ForEach(func(key, _ gjson.Result) bool {
+	empty := true
+	for key := range members(body) {
+		if means(key, "keep_alive") {
+			return body
+		}
 		empty = false
-		says = strings.EqualFold(key.String(), "keep_alive") // as the target reads it
-		return !says
-	})
-	if says {
-		return body
 	}
 	field := `"keep_alive":"` + stays + `"`
 	if !empty {

@@ -52,7 +52,7 @@ func (s *service) pass(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer s.inventory.Nudge()
 	proxy := httputil.ReverseProxy{
-		Transport: s.target.transport,
+		Transport: s.target.management,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(base) // the host header too: Ollama refuses a foreign one
 			p.Out.Header = http.Header{"Content-Type": p.In.Header["Content-Type"]}
@@ -62,6 +62,9 @@ func (s *service) pass(w http.ResponseWriter, r *http.Request) error {
 			maps.DeleteFunc(resp.Header, func(name string, _ []string) bool { // it is foreman who answers
 				return name == "Server" || strings.HasPrefix(name, "Access-Control-")
 			})
+			if resp.ContentLength < 0 {
+				resp.Header.Set("X-Accel-Buffering", "no") // a proxy in front must not hold the progress back
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { s.fail(w, r, unreachable(err)) },

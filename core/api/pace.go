@@ -15,8 +15,8 @@ const (
 	// announces, but no more than longestBody: pictures come over slow links.
 	mebibyteTimeout = 4 * time.Second
 	longestBody     = 64 // MiB
-	// strayTimeout is for a body that nobody will read: a GET's, or that of a
-	// caller who isn't let in.
+	// strayTimeout is for a body that nobody will read: a GET's, that of a
+	// caller who isn't let in, or what has no route.
 	strayTimeout = time.Second
 	// pieceTimeout is for taking one piece of an answer. Each piece costs a
 	// system call; a list of 10,000 models is one.

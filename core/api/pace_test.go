@@ -66,21 +66,27 @@ func TestAnIdleConnectionIsClosed(t *testing.T) {
 }
 
 func TestASlowBodyIsCut(t *testing.T) {
-	for path, want := range map[string]int{"/api/show": 400, "/api/chat": 400, "/api/pull": 403, "/nope": 404} {
+	for request, want := range map[string]struct {
+		status int
+		after  time.Duration
+	}{
+		"POST /api/show": {400, 20 * time.Second}, "POST /api/chat": {400, 20 * time.Second}, "POST /api/pull": {403, 20 * time.Second},
+		"POST /nope": {404, time.Second}, "PUT /api/chat": {405, time.Second}, // nobody will read it
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := start(t, found(), nil)
 			conn := f.dial()
-			done := dawdle(conn, "POST "+path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", 5*time.Second)
+			done := dawdle(conn, request+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", 5*time.Second)
 			began := time.Now()
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := read(t, resp); got.status != want || !resp.Close {
-				t.Errorf("%s: %d, closed: %v", path, got.status, resp.Close)
+			if got := read(t, resp); got.status != want.status || !resp.Close {
+				t.Errorf("%s: %d, closed: %v", request, got.status, resp.Close)
 			}
-			if took := time.Since(began); took != 20*time.Second {
-				t.Errorf("%s holds a connection for %v", path, took)
+			if took := time.Since(began); took != want.after {
+				t.Errorf("%s holds a connection for %v", request, took)
 			}
 			conn.Close()
 			<-done

@@ -102,20 +102,30 @@ func changesResidency(body []byte, name string, snapshot *core.Snapshot) bool {
 }
 
 // reach attempts the request until the target begins to answer. While it is
-// away that is retried: this is the only retry that native clients have. How
-// long counts from the request's arrival, or from the target's last sign of
-// life since: else those who wait for a turn would wait for each other's
-// retries, too.
+// away that is retried: this is the only retry that native clients have.
 func (s *service) reach(r *http.Request, p *payload, arrived time.Time) (*exchange, error) {
-	x, err := s.attempt(r, p)
+	var x *exchange
+	err := s.patiently(r.Context(), arrived, func() (err error) {
+		x, err = s.attempt(r, p)
+		return err
+	})
+	return x, err
+}
+
+// patiently calls try until it succeeds, or fails for good, up to
+// retry.max_wait. That counts from the request's arrival, or from the target's
+// last sign of life since: else those who wait for a turn would wait for each
+// other's retries, too.
+func (s *service) patiently(ctx context.Context, arrived time.Time, try func() error) error {
+	err := try()
 	if err == nil {
-		return x, nil
+		return nil
 	}
 	// A model may have been loading for minutes before the target went away.
 	over := s.pulse.lastAfter(arrived).Add(s.opts.RetryMaxWait)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstPause, mostPause
-	for err != nil && r.Context().Err() == nil && !errors.Is(err, errSilent) {
+	for err != nil && ctx.Err() == nil && !isFinal(err) {
 		s.inventory.Nudge()
 		wait := pause.NextBackOff()
 		if time.Now().Add(wait).After(over) {
@@ -123,12 +133,22 @@ func (s *service) reach(r *http.Request, p *payload, arrived time.Time) (*exchan
 		}
 		select {
 		case <-time.After(wait):
-			x, err = s.attempt(r, p)
-		case <-r.Context().Done():
-			err = r.Context().Err()
+			err = try()
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
 	}
-	return x, err
+	return err
+}
+
+// isFinal reports whether the target would say nothing else if it were asked
+// again.
+func isFinal(err error) bool {
+	if _, ok := errors.AsType[*defect](err); ok || errors.Is(err, errSilent) {
+		return true
+	}
+	fault, ok := errors.AsType[*core.Fault](err)
+	return ok && (fault.Reason == core.ReasonRedirect || fault.Reason == core.ReasonTooLarge)
 }
 
 // attempt sends the request once and returns when the target begins to

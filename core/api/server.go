@@ -79,7 +79,7 @@ type Options struct {
 	Tokens       map[string]string // callers' tokens by name; none lets everybody in
 	Connections  int               // how many may be open at a time; 0 doesn't bound them
 	PollInterval time.Duration     // told by /healthz
-	Allow        []string          // patterns of model names that aren't checked
+	Allow        []string          // patterns of model names that aren't checked, in any case
 	RetryMaxWait time.Duration     // how long a request waits for a target that is away
 }
 
@@ -117,7 +117,7 @@ func New(deps Deps, opts Options, log *slog.Logger) *Server {
 		deps: deps, inventory: deps.Inventory, log: log,
 		admission: newAdmission(deps.Inventory),
 		notices:   newNotices(),
-		target:    newTarget(deps.Upstream),
+		target:    newTarget(deps.Upstream, ackTimeout, log),
 		pulse:     &pulse{probe: deps.Probe},
 		shown:     newShowMemory(),
 		crowd:     newCrowd(log),

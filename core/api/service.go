@@ -3,6 +3,7 @@ package api
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/semaphore"
@@ -22,6 +23,10 @@ type service struct {
 // newService takes the place of old, which is nil at first. What old's
 // requests hold still counts, unless the budget for it is another.
 func newService(server *Server, opts Options, old *service) *service {
+	opts.Allow = slices.Clone(opts.Allow)
+	for i := range opts.Allow {
+		opts.Allow[i] = strings.ToLower(opts.Allow[i])
+	}
 	s := &service{
 		Server: server, opts: opts,
 		guard: newGuard(opts.AllowedHosts, opts.Origins, opts.Tokens),
@@ -47,6 +52,7 @@ func (s *service) serve(writer http.ResponseWriter, r *http.Request) {
 	}
 	route, ok := s.find(r)
 	if !ok {
+		w.hurry(r)
 		s.fail(w, r, errorf(http.StatusNotFound, "no route %s: see foreman's README for what it serves", r.URL.Path))
 		return
 	}
@@ -56,6 +62,7 @@ func (s *service) serve(writer http.ResponseWriter, r *http.Request) {
 	}
 	handler := route.handler(r.Method)
 	if handler == nil {
+		w.hurry(r)
 		w.Header().Set("Allow", route.allow())
 		s.fail(w, r, errorf(http.StatusMethodNotAllowed, "%s doesn't take %s", r.URL.Path, r.Method))
 		return

@@ -18,8 +18,10 @@ const (
 )
 
 // show passes POST /api/show to the target, and answers from memory while it
-// is away, as long as the model's digest is the one that was shown.
+// is away, as long as the model's digest is the one that was shown. What isn't
+// remembered waits for the target, as a request for an answer of the model does.
 func (s *service) show(w http.ResponseWriter, r *http.Request) error {
+	arrived := time.Now()
 	payload, err := s.readBody(w, r)
 	if err != nil {
 		return err
@@ -36,15 +38,23 @@ func (s *service) show(w http.ResponseWriter, r *http.Request) error {
 	snapshot := s.inventory.Snapshot()
 	key := showKeyOf(body, snapshot)
 	remembered := s.shown.get(key)
-	away := snapshot.Status == core.Degraded
-	if away && remembered != nil {
+	if snapshot.Status == core.Degraded && remembered != nil {
 		return remembered.send(w)
 	}
-	wait := showTimeout
-	if away || remembered != nil {
-		wait = showPatience
+	var got *answer
+	ask := func() (err error) {
+		wait := showTimeout
+		if remembered != nil || s.inventory.Snapshot().Status == core.Degraded {
+			wait = showPatience
+		}
+		got, err = s.target.post(r.Context(), wait, "/api/show", bytes.NewReader(body))
+		return err
 	}
-	got, err := s.target.post(r.Context(), wait, "/api/show", bytes.NewReader(body))
+	if remembered != nil {
+		err = ask()
+	} else {
+		err = s.patiently(r.Context(), arrived, ask)
+	}
 	if err != nil || got.status >= http.StatusInternalServerError { // a gateway's word for a target that is away
 		s.inventory.Nudge()
 		if remembered != nil {

@@ -132,6 +132,51 @@ func TestShowThatIsNotRememberedIsA503WhileTheTargetIsAway(t *testing.T) {
 	}
 }
 
+// The stock client's run begins with a show.
+func TestShowThatIsNotRememberedWaitsForTheTarget(t *testing.T) {
+	for _, degraded := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			f := start(t, tiny(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked++
+				fmt.Fprint(w, "{}")
+			}), retryFor(time.Minute))
+			f.leave()
+			if degraded {
+				f.believe(lost(f.Snapshot()))
+			}
+			time.AfterFunc(30*time.Second, func() { f.away.Store(nil) })
+			began := time.Now()
+			f.do("POST", "/api/show", stockCLI).says(t, 200, "{}")
+			if took := time.Since(began); asked != 1 || took < 30*time.Second || took > 33*time.Second {
+				t.Errorf("answered after %v, asked %d times", took, asked)
+			}
+			f.leave()
+			began = time.Now()
+			f.do("POST", "/api/show", stockCLI).says(t, 200, "{}")
+			if took := time.Since(began); took != 0 {
+				t.Errorf("what is remembered waits for %v", took)
+			}
+			f.do("POST", "/api/show", `{"model":"tiny","verbose":true}`).says(t, 503, `{"error":"foreman can't reach its target: refused"}`)
+			if took := time.Since(began); took < 57*time.Second || took > time.Minute {
+				t.Errorf("gives up after %v", took)
+			}
+		})
+	}
+}
+
+func TestShowThatIsAnsweredBadlyIsNotAskedForAgain(t *testing.T) {
+	asked := 0
+	f := start(t, tiny(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		http.Redirect(w, r, "/elsewhere", http.StatusFound)
+	}), retryFor(time.Minute))
+	f.do("POST", "/api/show", stockCLI).says(t, 503, `{"error":"foreman can't reach its target: redirect"}`)
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 func TestShowReachesATargetThatIsBackUnnoticed(t *testing.T) {
 	f, _, _ := shown(t, stockCLI)
 	f.believe(lost(f.Snapshot()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -17,34 +18,55 @@ import (
 const (
 	dialTimeout = 3 * time.Second
 	maxAnswer   = 64 << 20 // bytes of an answer that is read whole
+	// ackTimeout is how long a target may leave what it is sent
+	// unacknowledged: a connection whose packets get lost looks like a model
+	// that loads, to a vigil that gets its signs of life on another one.
+	ackTimeout = 11 * time.Second
 )
 
 // target is the way to the upstream that the backend plugin named, past the
 // plugin.
 type target struct {
-	upstream  func() (core.Upstream, error)
-	transport *http.Transport
-	wires     *wires // take what is small
+	upstream   func() (core.Upstream, error)
+	transport  strict
+	wires      *wires // take what is small
+	management strict // its uploads last, and a slow disk stops reading them
 }
 
-func newTarget(upstream func() (core.Upstream, error)) *target {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+// newTarget's ack is how long what was sent may stay unacknowledged.
+func newTarget(upstream func() (core.Upstream, error), ack time.Duration, log *slog.Logger) *target {
+	defects := &defects{log: log}
+	dialer, patient := newDialer(ack), newDialer(0)
+	transport := strict{newTransport(dialer), defects}
+	return &target{
+		upstream: upstream, transport: transport,
+		wires:      &wires{dial: dialer.DialContext, other: transport, defects: defects},
+		management: strict{newTransport(patient), defects},
+	}
+}
+
+func newDialer(ack time.Duration) *net.Dialer {
+	return &net.Dialer{Timeout: dialTimeout, Control: ackWithin(ack), KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3, // a dead peer shows in 11 s
 	}}
-	transport := &http.Transport{
-		DialContext:           dialer.DialContext,
-		TLSHandshakeTimeout:   dialTimeout,
-		IdleConnTimeout:       15 * time.Second,
-		MaxIdleConnsPerHost:   256, // there is one host
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true, // bytes pass through as the target sent them
+}
+
+func newTransport(dialer *net.Dialer) *http.Transport {
+	return &http.Transport{
+		DialContext:            witnessed(dialer.DialContext),
+		TLSHandshakeTimeout:    dialTimeout,
+		IdleConnTimeout:        15 * time.Second,
+		MaxIdleConnsPerHost:    256, // there is one host
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: mostHeader,
+		DisableCompression:     true, // bytes pass through as the target sent them
 	}
-	return &target{upstream, transport, &wires{dial: dialer.DialContext, other: transport}}
 }
 
 func (t *target) close() {
 	t.transport.CloseIdleConnections()
 	t.wires.CloseIdleConnections()
+	t.management.CloseIdleConnections()
 }
 
 // answer is what the target said, read whole.

@@ -60,21 +60,44 @@ func isRemote(m core.Model) bool {
 	return bytes.Contains(m.Raw, []byte(`"remote_host"`)) && gjson.GetBytes(m.Raw, "remote_host").Str != ""
 }
 
+// longestKeep is more than anybody writes to say for how long, in bytes.
+const longestKeep = 100
+
 // unloads reports whether a request only unloads its model, as Ollama reads
-// one (server/routes.go and api/types.go of 0.17.4).
+// one (server/routes.go and api/types.go of 0.17.4). The body is an object.
 func unloads(path string, body []byte) bool {
 	if path != "/api/generate" && path != "/api/chat" || !bytes.Contains(body, []byte(`"keep_alive"`)) {
 		return false
 	}
-	var req struct {
-		Prompt    string
-		Messages  []json.RawMessage
-		KeepAlive any `json:"keep_alive"`
+	work := "prompt"
+	if path == "/api/chat" {
+		work = "messages"
 	}
-	if json.Unmarshal(body, &req) != nil || path == "/api/generate" && req.Prompt != "" || path == "/api/chat" && len(req.Messages) > 0 {
+	var keep []byte
+	works := false
+	for key, value := range members(body) { // the last of a name counts
+		switch {
+		case means(key, "keep_alive"):
+			keep = value
+		case means(key, work) && string(value) != "null":
+			works = !isEmpty(value)
+		}
+	}
+	return !works && isZero(keep)
+}
+
+// isEmpty reports whether value is a string or a list with nothing in it.
+func isEmpty(value []byte) bool {
+	return string(value) == `""` || value[0] == '[' && bytes.TrimLeft(value[1:], jsonSpace)[0] == ']'
+}
+
+// isZero reports whether a keep_alive has the model leave at once.
+func isZero(value []byte) bool {
+	var keep any
+	if len(value) > longestKeep || json.Unmarshal(value, &keep) != nil {
 		return false
 	}
-	switch keep := req.KeepAlive.(type) {
+	switch keep := keep.(type) {
 	case float64:
 		return keep >= 0 && keep < time.Nanosecond.Seconds()
 	case string:

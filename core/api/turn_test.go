@@ -147,21 +147,27 @@ func TestWhoTakesATurn(t *testing.T) {
 		`/api/generate {"model":"tiny"}`: "tiny:latest bob, done", // a load drives another model out
 
 		// An unload needn't wait for what it ends.
-		`/api/generate {"model":"tiny","keep_alive":0}`:                          "",
-		`/api/generate {"model":"tiny","keep_alive":"0s","prompt":""}`:           "",
-		`/api/generate {"model":"tiny","prompt":"","keep_alive":"0"}`:            "",
-		`/api/chat {"model":"tiny","keep_alive":0,"messages":[]}`:                "",
-		`/api/chat {"model":"tiny","keep_alive":0,"prompt":"of another route"}`:  "",
-		`/api/chat {"model":"tiny","keep_alive":0,"messages":[{"role":"user"}]}`: "tiny:latest bob, done",
-		`/api/generate {"model":"tiny","keep_alive":0,"prompt":"hi"}`:            "tiny:latest bob, done",
-		`/api/generate {"model":"tiny","keep_alive":0,"PROMPT":"hi"}`:            "tiny:latest bob, done",
-		`/api/generate {"model":"tiny","keep_alive":0,"keep_alive":"5m"}`:        "tiny:latest bob, done",
-		`/api/generate {"model":"tiny","keep_alive":-1}`:                         "tiny:latest bob, done",
-		`/api/generate {"model":"tiny","keep_alive":"5m"}`:                       "tiny:latest bob, done",
-		`/api/generate {"model":"tiny","keep_alive":"soon"}`:                     "tiny:latest bob, done",
-		`/api/generate {"model":"tiny","keep_alive":null}`:                       "tiny:latest bob, done",
-		`/api/embed {"model":"tiny","keep_alive":0}`:                             "tiny:latest bob, done",
-		`/v1/chat/completions {"model":"tiny","keep_alive":0}`:                   "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":0}`:                            "",
+		`/api/generate {"model":"tiny","keep_alive":"0s","prompt":""}`:             "",
+		`/api/generate {"model":"tiny","prompt":"","keep_alive":"0"}`:              "",
+		`/api/chat {"model":"tiny","keep_alive":0,"messages":[]}`:                  "",
+		`/api/chat {"model":"tiny","keep_alive":0,"prompt":"of another route"}`:    "",
+		`/api/chat {"model":"tiny","keep_alive":0,"messages":[{"role":"user"}]}`:   "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":0,"prompt":"hi"}`:              "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":0,"PROMPT":"hi"}`:              "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":0,"keep_alive":"5m"}`:          "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":0,"prompt":" "}`:               "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":0,"prompt":"a","prompt":null}`: "tiny:latest bob, done", // null changes nothing
+		`/api/generate {"model":"tiny","keep_alive":0,"prompt":null}`:              "",
+		`/api/generate {"model":"tiny","keep_alive":-1,"Keep_Alive":0}`:            "",
+		`/api/chat {"model":"tiny","keep_alive":0,"messages":[ ]}`:                 "",
+		`/api/generate {"model":"tiny","x":[{"prompt":"}]\\"}],"keep_alive":0}`:    "",
+		`/api/generate {"model":"tiny","keep_alive":-1}`:                           "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":"5m"}`:                         "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":"soon"}`:                       "tiny:latest bob, done",
+		`/api/generate {"model":"tiny","keep_alive":null}`:                         "tiny:latest bob, done",
+		`/api/embed {"model":"tiny","keep_alive":0}`:                               "tiny:latest bob, done",
+		`/v1/chat/completions {"model":"tiny","keep_alive":0}`:                     "tiny:latest bob, done",
 	} {
 		path, body, _ := strings.Cut(request, " ")
 		f.do("POST", path, body, "X-Api-Key: bob secret")

@@ -10,21 +10,18 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 const (
-	mostWireBody   = 16 << 10 // of a request: what sockets hold leaves in one write, whether the target reads or not
-	mostWireHeader = 64 << 10 // of an answer, with the interim ones before it
-	wireIdle       = 15 * time.Second
-	mostIdleWires  = 256
-)
-
-var (
-	errLongHeader = errors.New("the header of the target's answer is over 64 KiB")
-	errSwitches   = errors.New("the target switches to a protocol that it wasn't asked for")
+	mostWireBody  = 16 << 10 // of a request: what sockets hold leaves in one write, whether the target reads or not
+	mostHeader    = 64 << 10 // of an answer, with the interim ones before it
+	wireIdle      = 15 * time.Second
+	mostIdleWires = 256
 )
 
 // wires carries small requests over plain HTTP/1.1, in the goroutine of
@@ -32,10 +29,12 @@ var (
 // net/http. Its Transport has two more goroutines for each connection: each
 // chunk has to wait for one of them, and their stacks and buffers double the
 // memory of a connection. It stays for requests that may be answered before
-// they have been sent, and for TLS.
+// they have been sent, for TLS, and for names that are only written in ASCII
+// on the way.
 type wires struct {
-	dial  func(ctx context.Context, network, addr string) (net.Conn, error)
-	other http.RoundTripper
+	dial    dial
+	other   http.RoundTripper
+	defects *defects
 
 	mu     sync.Mutex
 	idle   []*wire     // the one used last is the last
@@ -47,7 +46,7 @@ type wires struct {
 // connection dies of before it has answered a byte is no error: the request
 // is sent once more, on a new one.
 func (ws *wires) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "http" || req.ContentLength <= 0 || req.ContentLength > mostWireBody {
+	if req.URL.Scheme != "http" || req.ContentLength <= 0 || req.ContentLength > mostWireBody || !isASCII(req.URL.Host) {
 		return ws.other.RoundTrip(req)
 	}
 	sent := wireRequests.Get().(*bytes.Buffer)
@@ -73,10 +72,14 @@ func (ws *wires) RoundTrip(req *http.Request) (*http.Response, error) {
 	return ws.exchange(&wire{Conn: conn, addr: addr}, req, sent.Bytes())
 }
 
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
 // exchange sends what req was written to, and returns when the answer's
 // header has come.
 func (ws *wires) exchange(w *wire, req *http.Request, sent []byte) (*http.Response, error) {
-	w.in, w.left, w.heard = wireReaders.Get().(*bufio.Reader), mostWireHeader, false
+	w.in, w.left, w.heard = wireReaders.Get().(*bufio.Reader), mostHeader, false
 	w.in.Reset(w)
 	a := &wireAnswer{wires: ws, wire: w, ctx: req.Context()}
 	a.detach = context.AfterFunc(a.ctx, func() { _ = w.Close() })
@@ -87,6 +90,9 @@ func (ws *wires) exchange(w *wire, req *http.Request, sent []byte) (*http.Respon
 	}
 	if err != nil {
 		a.end(false)
+		if w.heard && !w.ended && a.ctx.Err() == nil {
+			return nil, ws.defects.judge(err)
+		}
 		return nil, causeOf(a.ctx, err)
 	}
 	w.left = math.MaxInt
@@ -165,6 +171,7 @@ type wire struct {
 	in    *bufio.Reader
 	left  int  // bytes that may still be read
 	heard bool // any byte was
+	ended bool // nothing more comes
 }
 
 // What an idle wire does without.
@@ -180,7 +187,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 	n, err := w.Conn.Read(p[:min(len(p), w.left)])
 	w.left -= n
-	w.heard = w.heard || n > 0
+	w.heard, w.ended = w.heard || n > 0, err != nil
 	return n, err
 }
 
@@ -189,10 +196,10 @@ func (w *wire) receive(req *http.Request) (*http.Response, error) {
 	for {
 		resp, err := http.ReadResponse(w.in, req)
 		switch {
-		case err != nil || resp.StatusCode/100 != 1:
+		case err != nil || resp.StatusCode >= http.StatusOK:
 			return resp, err
-		case resp.StatusCode == http.StatusSwitchingProtocols:
-			return nil, errSwitches
+		case resp.StatusCode/100 != 1, resp.StatusCode == http.StatusSwitchingProtocols:
+			return nil, errNoStatus
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/seed-af7fee88/foreman/core/config"
@@ -38,6 +41,28 @@ func TestAReloadOpensNoDoor(t *testing.T) {
 		d := &Daemon{started: load(tc.started)}
 		if err := d.staysLocked(load(tc.next)); (err == nil) != tc.good {
 			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+}
+
+func TestAnOpenDoorIsSaidOutLoud(t *testing.T) {
+	token := map[string]config.Secret{"alice": {}}
+	for name, tc := range map[string]struct {
+		server config.Server
+		warns  bool
+	}{
+		"open":              {config.Server{Listen: "0.0.0.0:0", Insecure: true}, true},
+		"open, with tokens": {config.Server{Listen: "0.0.0.0:0", Insecure: true, Tokens: token}, false},
+		"loopback":          {config.Server{Listen: "127.0.0.1:0", Insecure: true}, false},
+	} {
+		var log bytes.Buffer
+		listener, _, err := listen(tc.server, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = listener.Close()
+		if warned := strings.Contains(log.String(), "level=WARN"); warned != tc.warns {
+			t.Errorf("%s: %s", name, &log)
 		}
 	}
 }
