@@ -29,8 +29,8 @@ func JobStates() []JobState {
 	return []JobState{JobQueued, JobLoading, JobWorking, JobDone, JobFailed, JobCancelled}
 }
 
-// Ended reports whether the job stays as it is until it is forgotten, or
-// retried by its owner.
+// Ended reports whether the job stays as it is, unless somebody retries it,
+// until it is forgotten.
 func (s JobState) Ended() bool { return s == JobDone || s == JobFailed || s == JobCancelled }
 
 // A Priority orders the work of one model and weighs in the choice of the
@@ -120,6 +120,10 @@ var (
 
 	// ErrNoWebhooks is for a job with a webhook where there are none.
 	ErrNoWebhooks = errors.New("webhooks of jobs are off")
+
+	// ErrPlainWebhook is for a job with a webhook that isn't https where that
+	// must be.
+	ErrPlainWebhook = errors.New("the webhook must be https")
 )
 
 // WebhookField is where, in the data of an event for a job's webhook, the

@@ -95,7 +95,7 @@ func healthFields(h api.Health, url string, now time.Time) []field {
 		fields = append(fields, field{label: "notifier", value: notifierText(n)})
 	}
 	if h.JobsError != "" {
-		fields = append(fields, field{label: "jobs", value: "none are kept: " + h.JobsError, colour: red})
+		fields = append(fields, field{label: "jobs", value: "can't be kept: " + h.JobsError, colour: red})
 	}
 	if text := configText(h.Config); text != "" {
 		fields = append(fields, field{label: "config", value: text, colour: red})

@@ -143,7 +143,7 @@ func (w *waiter) passes(err error) bool {
 // follow returns once the job has ended.
 func (w *waiter) follow(ctx context.Context, id string) error {
 	ctx, cancel := context.WithCancel(ctx)
-	news := w.listen(ctx, id)
+	news := api.ListenTo(ctx, w.daemon.JobEvents(ctx, id))
 	defer func() {
 		cancel()
 		for range news { // until its goroutine has ended
@@ -172,31 +172,9 @@ func (w *waiter) follow(ctx context.Context, id string) error {
 	}
 }
 
-// jobNews is news, or why there is no more.
-type jobNews struct {
-	core.JobNews
-	err error
-}
-
-// listen has the news of a job until ctx ends, or nothing more is to come.
-func (w *waiter) listen(ctx context.Context, id string) <-chan jobNews {
-	to := make(chan jobNews)
-	go func() {
-		defer close(to)
-		for news, err := range w.daemon.JobEvents(ctx, id) {
-			select {
-			case to <- jobNews{news, err}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return to
-}
-
-func (w *waiter) take(n jobNews) error {
-	if n.err != nil {
-		return n.err
+func (w *waiter) take(n api.News) error {
+	if n.Err != nil {
+		return n.Err
 	}
 	w.heard, w.away = true, false
 	if n.Job != nil {

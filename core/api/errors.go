@@ -53,7 +53,12 @@ func asHTTP(err error) *httpError {
 	case errors.Is(err, core.ErrNoJob):
 		return &httpError{status: http.StatusNotFound, message: "no such job: there never was, or it ended longer ago than jobs.ttl"}
 	case errors.Is(err, core.ErrNoWebhooks):
-		return &httpError{status: http.StatusBadRequest, message: HeaderWebhook + ": this foreman sends no webhooks"}
+		return &httpError{status: http.StatusBadRequest, message: HeaderWebhook + ": this foreman sends no webhooks; jobs.webhooks = true in its config allows them"}
+	case errors.Is(err, core.ErrPlainWebhook):
+		return &httpError{status: http.StatusBadRequest, message: HeaderWebhook +
+			": http:// is for private networks: want https://, or jobs.allow_private = true in foreman's config"}
+	case errors.Is(err, core.ErrInvalidName):
+		return &httpError{status: http.StatusBadRequest, message: "the model's name is none: it is empty, or over 512 bytes"}
 	case errors.Is(err, core.ErrJobsFull):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: busySeconds, message: "as many jobs wait as jobs.max_queued allows"}
 	case errors.Is(err, core.ErrDiskFull):

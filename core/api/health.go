@@ -26,7 +26,7 @@ type Health struct {
 	Plugins       []core.PluginStatus   `json:"plugins"`
 	Notifiers     []core.NotifierStatus `json:"notifiers"`
 	Config        ConfigHealth          `json:"config"`
-	JobsError     string                `json:"jobs_error"` // why none can be kept; "" if they are
+	JobsError     string                `json:"jobs_error"` // why none can be kept, or can't at present; "" if they can
 }
 
 // HealthTarget says who is asked.
@@ -92,6 +92,9 @@ func (s *service) health(snapshot *core.Snapshot, now time.Time) Health {
 		Notifiers:     append([]core.NotifierStatus{}, s.deps.Notifiers()...),
 		Config:        s.deps.Config(),
 		JobsError:     s.deps.NoJobs,
+	}
+	if s.deps.Jobs != nil {
+		h.JobsError = s.deps.Jobs.StoreError()
 	}
 	if at := h.Config.LoadedAt; at != nil {
 		h.Config.LoadedAt = timeOrNull(*at)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -177,6 +178,22 @@ func TestHealthTellsOfNotifiersAndTheConfig(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestHealthTellsWhatJobsLack(t *testing.T) {
+	for want, set := range map[string]func(*setup){
+		"":                          newShelf().options,
+		"the disk of / is full":     func(o *setup) { o.Jobs = &shelf{broken: errors.New("the disk of / is full")} },
+		"another has the job store": func(o *setup) { o.NoJobs = "another has the job store" },
+	} {
+		var got api.Health
+		if err := json.Unmarshal([]byte(start(t, found(), nil, set).get("/healthz").body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.JobsError != want || got.Status != core.Healthy {
+			t.Errorf("%s, %q, want %q", got.Status, got.JobsError, want)
+		}
+	}
 }
 
 func TestNothingIsYoungerThanNow(t *testing.T) {

@@ -19,7 +19,8 @@ import (
 type Jobs interface {
 	// Submit keeps a job, and returns once it would survive a crash. If its
 	// idempotency key is known, the job is the one from then. Its error may be
-	// [core.ErrJobsFull] or [core.ErrDiskFull].
+	// [core.ErrJobsFull], [core.ErrDiskFull], [core.ErrInvalidName],
+	// [core.ErrNoWebhooks] or [core.ErrPlainWebhook].
 	Submit(ctx context.Context, request core.JobRequest) (job core.Job, known bool, err error)
 
 	// Known is Submit of a job that is known by its idempotency key, and keeps
@@ -40,6 +41,9 @@ type Jobs interface {
 	Follow(ctx context.Context, id string) iter.Seq2[core.JobNews, error]
 
 	Counts(ctx context.Context) (map[core.JobState]int, error)
+
+	// StoreError is why jobs can't be kept or read at present, "" if they can.
+	StoreError() string
 }
 
 const (
@@ -119,10 +123,8 @@ func (s *service) listJobs(w http.ResponseWriter, r *http.Request) error {
 	if query.State != "" && !slices.Contains(core.JobStates(), query.State) {
 		return errorf(http.StatusBadRequest, "state %q is none of %v", query.State, core.JobStates())
 	}
-	if query.Model != "" {
-		if _, err := core.ParseModelName(query.Model); err != nil {
-			return errorf(http.StatusBadRequest, "%v", err)
-		}
+	if query.Model != "" && core.NameOf(query.Model) == (core.ModelName{}) {
+		return core.ErrInvalidName
 	}
 	if limit := asked.Get("limit"); limit != "" {
 		var err error

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"iter"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -32,9 +33,11 @@ const chunkSize = 64 << 10
 // what the job is, then its changes and its answer as they come, until it has
 // ended. One whose place another gets ends before that: its caller comes
 // again, and is told what the job is by then and its answer from the beginning.
+// One that has seen the end and comes again, as browsers do by themselves, is
+// answered 204, after which they don't.
 func (s *service) jobEvents(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
-	news := listenTo(ctx, s.deps.Jobs, jobID(r))
+	news := ListenTo(ctx, s.deps.Jobs.Follow(ctx, jobID(r)))
 	defer func() {
 		cancel()
 		for range news { // until its goroutine has ended
@@ -44,8 +47,12 @@ func (s *service) jobEvents(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return ctx.Err()
 	}
-	if first.err != nil {
-		return first.err
+	if first.Err != nil {
+		return first.Err
+	}
+	if seen := r.Header.Get("Last-Event-ID"); seen != "" && seen == endID(*first.Job) {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	beginEvents(w)
 	if r.Method == http.MethodHead {
@@ -59,20 +66,22 @@ func (s *service) jobEvents(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// jobNews is news, or why there is no more.
-type jobNews struct {
+// News is what is new of a job, or why there is no more.
+type News struct {
 	core.JobNews
-	err error
+	Err error
 }
 
-// listenTo has the news of a job until ctx ends, or nothing more is to come.
-func listenTo(ctx context.Context, jobs Jobs, id string) <-chan jobNews {
-	to := make(chan jobNews)
+// ListenTo has all of news until ctx ends; then, and after the last of it, it
+// closes. It is over when the channel has been closed: whoever ends ctx before
+// reads on until then.
+func ListenTo(ctx context.Context, news iter.Seq2[core.JobNews, error]) <-chan News {
+	to := make(chan News)
 	go func() {
 		defer close(to)
-		for news, err := range jobs.Follow(ctx, id) {
+		for n, err := range news {
 			select {
-			case to <- jobNews{news, err}:
+			case to <- News{n, err}:
 			case <-ctx.Done():
 				return
 			}
@@ -93,16 +102,16 @@ type jobFollower struct {
 }
 
 // follow writes news until one of the two sides has enough.
-func (f *jobFollower) follow(news <-chan jobNews) {
+func (f *jobFollower) follow(news <-chan News) {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for ok := true; ok; {
 		select {
 		case n, more := <-news:
-			if n.err != nil && f.r.Context().Err() == nil {
-				f.log.Warn("a job can't be followed any more", "job", jobID(f.r), "error", n.err)
+			if n.Err != nil && f.r.Context().Err() == nil {
+				f.log.Warn("a job can't be followed any more", "job", jobID(f.r), "error", n.Err)
 			}
-			ok = more && n.err == nil && f.tell(n.JobNews)
+			ok = more && n.Err == nil && f.tell(n.JobNews)
 		case <-beat.C:
 			ok = f.write([]byte(":\n\n"))
 		case <-f.r.Context().Done():
@@ -115,10 +124,19 @@ func (f *jobFollower) follow(news <-chan jobNews) {
 	}
 }
 
+// endID is the ID of the frame that tells the end of job; "" if it hasn't
+// ended. The end after a retry has another.
+func endID(job core.Job) string {
+	if !job.State.Ended() || job.EndedAt == nil {
+		return ""
+	}
+	return job.EndedAt.UTC().Format(time.RFC3339Nano)
+}
+
 // tell writes news, and reports whether the caller wants more.
 func (f *jobFollower) tell(n core.JobNews) bool {
 	if n.Job != nil {
-		return f.flushCut() && f.write(appendFrame(nil, "", stateFrame, tellable(*n.Job)))
+		return f.flushCut() && f.write(appendFrame(nil, endID(*n.Job), stateFrame, tellable(*n.Job)))
 	}
 	if n.Offset != f.at+int64(len(f.cut)) { // another attempt
 		if !f.flushCut() {

@@ -76,6 +76,42 @@ data: {"id":"J1","state":"queued","model":"","path":"","priority":"normal","call
 	})
 }
 
+// A browser comes again by itself when a stream ends; 204 says that there is no
+// more. After a retry there is.
+func TestWhoHasSeenTheEndIsSentAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended, again := time.Now(), time.Now().Add(time.Millisecond)
+		s := newShelf(
+			core.Job{ID: "J1", State: core.JobWorking}, core.Job{ID: "old", State: core.JobFailed, EndedAt: &ended},
+			core.Job{ID: "retried", State: core.JobDone, EndedAt: &again},
+		)
+		f := start(t, tiny(), nil, s.options)
+		stream := f.follow("/jobs/J1/events")
+		stream.frames(1)
+		go func() { s.news <- core.JobNews{Job: &core.Job{ID: "J1", State: core.JobDone, EndedAt: &ended}} }()
+		id, rest, ok := strings.Cut(strings.TrimPrefix(stream.frame(), "id: "), "\n")
+		if !ok || id == "" || !strings.HasPrefix(rest, "event: state\n") {
+			t.Fatalf("the end is %q: %s", id, rest)
+		}
+		for request, want := range map[string]int{
+			"GET /jobs/old/events": 204, "HEAD /jobs/old/events": 204, "GET /jobs/retried/events": 200, "GET /jobs/nope/events": 404,
+		} {
+			method, path, _ := strings.Cut(request, " ")
+			got := f.do(method, path, "", "Last-Event-ID: "+id)
+			if got.status != want || want == 204 && got.body != "" || want == 200 && !strings.Contains(got.body, `"state":"done"`) {
+				t.Errorf("%s: %d %s", request, got.status, got.body)
+			}
+		}
+		if got := f.get("/jobs/old/events"); got.status != 200 || !strings.Contains(got.body, `"state":"failed"`) {
+			t.Errorf("who hasn't seen the end gets %d %s", got.status, got.body)
+		}
+		still := f.follow("/jobs/J1/events", "Last-Event-ID: "+id) // of the try before
+		if got := still.frames(1); got[0] != "state working" {
+			t.Errorf("of a job that works: %s", got)
+		}
+	})
+}
+
 // A chunk ends where the wire cut it, a frame where a character does.
 func TestCharactersOfAnAnswerStayWhole(t *testing.T) {
 	for _, tt := range []struct {

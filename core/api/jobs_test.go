@@ -115,7 +115,11 @@ func TestSubmitsThatAreRefused(t *testing.T) {
 		{name: "webhook of nobody", body: asksTiny, header: "Foreman-Webhook: https:///y", status: 400,
 			why: `Foreman-Webhook is "https:///y": want an http or https URL`},
 		{name: "no webhooks", body: asksTiny, header: "Foreman-Webhook: https://x/y", set: func(o *setup) { o.Jobs.(*shelf).mute = true },
-			status: 400, why: "Foreman-Webhook: this foreman sends no webhooks"},
+			status: 400, why: "Foreman-Webhook: this foreman sends no webhooks; jobs.webhooks = true in its config allows them"},
+		{name: "a plain webhook", body: asksTiny, header: "Foreman-Webhook: http://x/y", set: func(o *setup) { o.Jobs.(*shelf).secure = true },
+			status: 400, why: "Foreman-Webhook: http:// is for private networks: want https://, or jobs.allow_private = true in foreman's config"},
+		{name: "a long name that isn't checked", body: `{"model":"` + strings.Repeat("x", 600) + `:cloud"}`, status: 400,
+			why: "the model's name is none: it is empty, or over 512 bytes"},
 		{name: "expired", body: asksTiny, header: "Foreman-Expires: 2020-01-01T00:00:00Z", status: 400,
 			why: `Foreman-Expires is "2020-01-01T00:00:00Z": ` + when},
 		{name: "expires at once", body: asksTiny, header: "Foreman-Expires: 0s", status: 400, why: `Foreman-Expires is "0s": ` + when},
@@ -267,6 +271,9 @@ func TestJobsAreListed(t *testing.T) {
 		if i%3 == 0 {
 			job.Model = "big"
 		}
+		if i == 7 {
+			job.Model = "My Alias"
+		}
 		s.jobs[job.ID] = job
 	}
 	f := start(t, tiny(), nil, s.options)
@@ -282,6 +289,7 @@ func TestJobsAreListed(t *testing.T) {
 		{State: core.JobFailed}:      {},
 		{Limit: 500}:                 {60, "J059", ""},
 		{Model: "nobody/knows:that"}: {},
+		{Model: "My Alias"}:          {1, "J007", ""},
 	} {
 		page, err := client.Jobs(t.Context(), query)
 		if err != nil {
@@ -297,11 +305,11 @@ func TestJobsAreListed(t *testing.T) {
 	}
 	f.get("/jobs?state=failed").says(t, 200, `{"jobs":[],"next":""}`)
 	for query, want := range map[string]string{
-		"state=busy":  `state "busy" is none of [queued loading working done failed cancelled]`,
-		"limit=0":     `limit is "0": want 1 to 500`,
-		"limit=501":   `limit is "501": want 1 to 500`,
-		"limit=x":     `limit is "x": want 1 to 500`,
-		"model=a%20b": `"a b": not a model name`,
+		"state=busy":                        `state "busy" is none of [queued loading working done failed cancelled]`,
+		"limit=0":                           `limit is "0": want 1 to 500`,
+		"limit=501":                         `limit is "501": want 1 to 500`,
+		"limit=x":                           `limit is "x": want 1 to 500`,
+		"model=" + strings.Repeat("x", 600): "the model's name is none: it is empty, or over 512 bytes",
 	} {
 		if got := f.get("/jobs?" + query); got.status != 400 || got.native(t) != want {
 			t.Errorf("%s: %d %q", query, got.status, got.native(t))

@@ -156,6 +156,9 @@ func TestManagementStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
+		if got := resp.Header.Get("X-Accel-Buffering"); got != "no" {
+			t.Errorf("X-Accel-Buffering: %q", got)
+		}
 		began, lines := time.Now(), bufio.NewScanner(resp.Body)
 		for i := range 3 {
 			if !lines.Scan() || lines.Text() != fmt.Sprint("line ", i) || time.Since(began) != time.Duration(i)*time.Hour {

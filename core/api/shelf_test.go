@@ -16,6 +16,7 @@ type shelf struct {
 	most   int // jobs; 0 is no bound
 	broken error
 	mute   bool // no webhooks
+	secure bool // none of plain http
 
 	mu      sync.Mutex
 	jobs    map[string]core.Job
@@ -67,6 +68,10 @@ func (s *shelf) Submit(_ context.Context, r core.JobRequest) (core.Job, bool, er
 		return core.Job{}, false, s.broken
 	case s.mute && r.Webhook != "":
 		return core.Job{}, false, core.ErrNoWebhooks
+	case s.secure && strings.HasPrefix(r.Webhook, "http:"):
+		return core.Job{}, false, core.ErrPlainWebhook
+	case core.NameOf(r.Model) == (core.ModelName{}):
+		return core.Job{}, false, fmt.Errorf("keep: %w", core.ErrInvalidName)
 	case s.most > 0 && len(s.jobs) >= s.most:
 		return core.Job{}, false, core.ErrJobsFull
 	}
@@ -166,4 +171,13 @@ func (s *shelf) Counts(context.Context) (map[core.JobState]int, error) {
 		counts[job.State]++
 	}
 	return counts, s.broken
+}
+
+func (s *shelf) StoreError() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken == nil {
+		return ""
+	}
+	return s.broken.Error()
 }

@@ -131,7 +131,7 @@ func (d *Daemon) jobsDeps(cfg config.Config) jobs.Deps {
 	}
 	if cfg.Jobs.Webhooks {
 		d.callbacks = host.NewNotifier(d.launch.callback(), callbackSettings(cfg), d.restarted, d.log)
-		deps.Callback = d.callback
+		deps.Webhook, deps.Private = d.callback, cfg.Jobs.AllowPrivate
 	}
 	return deps
 }

@@ -188,7 +188,7 @@ func TestStopIsShort(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, _ := openHooked(t, func(r *room, opts *jobs.Options) {
+				r, _ := openWithWebhooks(t, func(r *room, opts *jobs.Options) {
 					opts.MaxAge = time.Second
 					r.deps.Store = hung{r.store, c.method}
 				})

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/jobs"
 )
@@ -33,6 +35,7 @@ func TestErrorsOfTheTarget(t *testing.T) {
 		"a stream that breaks": {breaks("{}\n"), 3, "the target broke off: the stream ended early", ""},
 		"an error in a stream": {says(200, "{\"done\":false}\n{\"error\":\"CUDA\"}\n"), 3, "the target broke off: CUDA", "{\"done\":false}\n{\"error\":\"CUDA\"}\n"},
 		"an error in an event": {says(200, "data: {}\n\ndata: {\"error\":{\"message\":\"CUDA\"}}\n\n"), 3, "the target broke off: CUDA", "data: {}\n\ndata: {\"error\":{\"message\":\"CUDA\"}}\n\n"},
+		"what obeys":           {says(500, `{"error":"a\u001b[31mb\u0007\u202ec\u0000\nd"}`), 3, "the target answered 500: a [31mb c d", `{"error":"a\u001b[31mb\u0007\u202ec\u0000\nd"}`},
 		"400":                  {says(400, `{"error":"bad"}`), 1, "the target answered 400: bad", `{"error":"bad"}`},
 		"422":                  {says(422, `<html>`), 1, "the target answered 422", `<html>`},
 		"a redirect":           {says(302, ``), 1, "the target answered 302", ``},
@@ -66,6 +69,30 @@ func TestErrorsOfTheTarget(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestForemansOwnSleep breaks an attempt that isn't held against the job.
+func TestForemansOwnSleep(t *testing.T) {
+	reset := &core.Fault{Reason: core.ReasonReset, Detail: "connection reset by peer"}
+	for _, c := range []struct {
+		slept time.Duration
+		want  core.Attempt
+	}{
+		{0, core.Attempt{Reason: core.ReasonReset, Error: "connection reset by peer", Counts: true}},
+		{-time.Hour, core.Attempt{Reason: core.ReasonReset, Error: "connection reset by peer", Counts: true}},
+		{4 * time.Second, core.Attempt{Reason: core.ReasonReset, Error: "connection reset by peer", Counts: true}},
+		{5 * time.Second, core.Attempt{Reason: "slept", Error: "foreman's machine slept for 5s: connection reset by peer"}},
+		{time.Hour, core.Attempt{Reason: "slept", Error: "foreman's machine slept for 1h0m0s: connection reset by peer"}},
+	} {
+		state, attempt, away := jobs.JudgeBreak(core.Job{Attempt: 2}, &options, reset, c.slept)
+		attempt.At, attempt.EndedAt = time.Time{}, time.Time{}
+		if diff := cmp.Diff(c.want, attempt); diff != "" || state != core.JobQueued || away {
+			t.Errorf("%s: %s, away %t (-want +got):\n%s", c.slept, state, away, diff)
+		}
+	}
+	if state, _, _ := jobs.JudgeBreak(core.Job{Attempt: 3}, &options, reset, time.Hour); state != core.JobQueued {
+		t.Errorf("the last attempt leaves it %s", state)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,9 +61,10 @@ type Deps struct {
 	// It doesn't block.
 	Tell func(event core.Event)
 
-	// Callback brings an event to a job's webhook. After an error it is sent
+	// Webhook brings an event to a job's webhook. After an error it is sent
 	// again, unless that is a core.ErrUndeliverable. nil: there are no webhooks.
-	Callback func(ctx context.Context, url string, event core.Event) error
+	Webhook func(ctx context.Context, url string, event core.Event) error
+	Private bool // webhooks may lead to private networks, and so may be plain http
 }
 
 // A Ticket is a job that waits for its turn.
@@ -110,18 +112,19 @@ type Options struct {
 
 // Jobs is the service.
 type Jobs struct {
-	deps   Deps
-	log    *slog.Logger
-	opts   atomic.Pointer[Options] // written by New and Set
-	wake   chan struct{}           // of capacity 1: what waits may be another
-	queued atomic.Int64            // jobs that wait, counted anew now and then
-	heads  atomic.Pointer[heads]   // written by Run
-	topics topics
-	hooks  *hooks // nil if there are no webhooks
-	vigil  vigil
+	deps     Deps
+	log      *slog.Logger
+	opts     atomic.Pointer[Options] // written by New and Set
+	wake     chan struct{}           // of capacity 1: what waits may be another
+	queued   atomic.Int64            // jobs that wait, counted anew now and then
+	heads    atomic.Pointer[heads]   // written by Run
+	topics   topics
+	webhooks *webhooks // nil if there are no webhooks
+	watch    watch
+	faults   faults
 
 	mu       sync.Mutex
-	unspoken map[string]bool // jobs that wait, of which that has yet to be told
+	unspoken map[string]bool // jobs whose job_queued event hasn't been told yet
 }
 
 // New returns a service that takes jobs at once, and runs them in Run.
@@ -129,10 +132,10 @@ func New(deps Deps, opts Options, log *slog.Logger) *Jobs {
 	j := &Jobs{
 		deps: deps, log: log, wake: make(chan struct{}, 1),
 		topics: topics{byID: map[string]*topic{}}, unspoken: map[string]bool{},
-		vigil: vigil{retried: map[string]time.Time{}},
+		watch: watch{retried: map[string]time.Time{}},
 	}
-	if deps.Callback != nil {
-		j.hooks = newHooks(j)
+	if deps.Webhook != nil {
+		j.webhooks = newWebhooks(j)
 	}
 	j.heads.Store(newHeads(1))
 	j.Set(opts)
@@ -147,11 +150,12 @@ func (j *Jobs) Set(opts Options) {
 
 // Submit keeps a job; it would survive a crash from then on. known says that
 // the job is there already, under the same idempotency key. Errors are
-// [core.ErrJobsFull], [core.ErrNoWebhooks], [core.ErrJobConflict] for a key that
-// comes with another request, and the store's, such as [core.ErrDiskFull].
+// [core.ErrJobsFull], [core.ErrNoWebhooks], [core.ErrPlainWebhook],
+// [core.ErrJobConflict] for a key that comes with another request, and the
+// store's, such as [core.ErrDiskFull].
 func (j *Jobs) Submit(ctx context.Context, r core.JobRequest) (job core.Job, known bool, err error) {
-	if r.Webhook != "" && j.hooks == nil {
-		return core.Job{}, false, core.ErrNoWebhooks
+	if err := j.vetWebhook(r.Webhook); err != nil {
+		return core.Job{}, false, err
 	}
 	if j.queued.Load() >= int64(j.opts.Load().MaxQueued) {
 		return core.Job{}, false, core.ErrJobsFull
@@ -163,7 +167,8 @@ func (j *Jobs) Submit(ctx context.Context, r core.JobRequest) (job core.Job, kno
 		Webhook: r.Webhook, IdempotencyKey: r.IdempotencyKey,
 	}
 	defer j.spoken(j.hold(job.ID), job)
-	if job, known, err = j.deps.Store.Insert(ctx, job, r.Body); err != nil {
+	job, known, err = j.deps.Store.Insert(ctx, job, r.Body)
+	if j.wrote(ctx, err) != nil {
 		return core.Job{}, false, fmt.Errorf("keep the job: %w", err)
 	}
 	if !known {
@@ -171,6 +176,21 @@ func (j *Jobs) Submit(ctx context.Context, r core.JobRequest) (job core.Job, kno
 		j.tell(job)
 	}
 	return j.placed(ctx, job), known, nil
+}
+
+// vetWebhook returns why nothing would ever be sent to address, or nil if that
+// can't be told yet, or is "".
+func (j *Jobs) vetWebhook(address string) error {
+	if address == "" {
+		return nil
+	}
+	if j.webhooks == nil {
+		return core.ErrNoWebhooks
+	}
+	if u, err := url.Parse(address); err == nil && u.Scheme == "http" && !j.deps.Private {
+		return core.ErrPlainWebhook
+	}
+	return nil
 }
 
 // Known returns the job that Submit would, if that is known already by its
@@ -184,8 +204,8 @@ func (j *Jobs) Known(ctx context.Context, r core.JobRequest) (job core.Job, know
 	return j.placed(ctx, job), true, nil
 }
 
-// hold keeps Run from a job of which is yet to be told that it waits: an event
-// about its turn mustn't overtake that one.
+// hold notes that the job's job_queued event hasn't been told yet. Until spoken
+// Run leaves the job alone, lest a later event be told before that one.
 func (j *Jobs) hold(id string) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -193,7 +213,8 @@ func (j *Jobs) hold(id string) string {
 	return id
 }
 
-// spoken ends a hold, and wakes Run if there may be too few heads like job.
+// spoken notes that the event has been told, or won't be, and wakes Run if
+// there may be too few heads like job.
 func (j *Jobs) spoken(id string, job core.Job) {
 	j.mu.Lock()
 	delete(j.unspoken, id)
@@ -203,6 +224,7 @@ func (j *Jobs) spoken(id string, job core.Job) {
 	}
 }
 
+// held reports whether the job's job_queued event hasn't been told yet.
 func (j *Jobs) held(id string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

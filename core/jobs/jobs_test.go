@@ -73,6 +73,18 @@ func TestSubmitRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.submit("a")
+		secure, l := openWithWebhooks(t, func(r *room, _ *jobs.Options) { r.deps.Private = false })
+		for _, address := range []string{"http://example.com/", "HTTP://example.com/"} {
+			request := core.JobRequest{Model: "a", Webhook: address}
+			if _, _, err := secure.Submit(t.Context(), request); !errors.Is(err, core.ErrPlainWebhook) {
+				t.Errorf("%s: %v", address, err)
+			}
+		}
+		secure.submit("a", to("https://example.com/"))
+		after(time.Minute)
+		if got, _ := l.got("https://example.com/"); got != "queued loading working done" {
+			t.Errorf("told: %s", got)
+		}
 		if _, err := r.Jobs.Get(t.Context(), "none"); !errors.Is(err, core.ErrNoJob) {
 			t.Errorf("Get of none: %v", err)
 		}

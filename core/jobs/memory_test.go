@@ -200,14 +200,6 @@ func (m *memory) List(_ context.Context, query core.JobQuery) (page []core.Job, 
 	return page, "", nil
 }
 
-func (m *memory) Payload(_ context.Context, id string) (payload []byte, err error) {
-	_, err = m.change("Payload", id, func(r *row) error {
-		payload = r.payload
-		return nil
-	})
-	return payload, err
-}
-
 func (m *memory) Result(_ context.Context, id string) (result core.JobResult, err error) {
 	_, err = m.change("Result", id, func(r *row) error {
 		if r.result == nil {

@@ -14,53 +14,53 @@ import (
 // at the store each few seconds.
 const longestGap = time.Minute
 
-// A vigil knows since when the target has been watched: what it did while
+// A watch knows since when foreman has watched the target: what that did while
 // foreman didn't run, or the machine slept, nobody has seen. Its times are by
 // the wall, as the other clock stops in a sleep.
-type vigil struct {
+type watch struct {
 	mu      sync.Mutex
-	since   time.Time            // the watch goes on without a gap
+	since   time.Time            // without a gap
 	glance  time.Time            // the last
 	retried map[string]time.Time // jobs, until that is too long ago to matter
 }
 
 // glances notes that foreman runs, and returns since when it has without a gap.
-func (v *vigil) glances() time.Time {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (w *watch) glances() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	now := time.Now().Round(0)
-	if now.Sub(v.glance).Abs() > longestGap {
-		v.since = now
+	if now.Sub(w.glance).Abs() > longestGap {
+		w.since = now
 	}
-	v.glance = now
-	return v.since
+	w.glance = now
+	return w.since
 }
 
-func (v *vigil) begin() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.glance = time.Time{}
+func (w *watch) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.glance = time.Time{}
 }
 
-func (v *vigil) retry(id string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.retried[id] = time.Now().Round(0)
+func (w *watch) retry(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.retried[id] = time.Now().Round(0)
 }
 
-func (v *vigil) forget(before time.Time) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	maps.DeleteFunc(v.retried, func(_ string, at time.Time) bool { return at.Before(before) })
+func (w *watch) forget(before time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.retried, func(_ string, at time.Time) bool { return at.Before(before) })
 }
 
 // earliest is the first moment of an outage that may be held against job: it
 // was there, the target was watched, and hasn't listed its models since.
-func (v *vigil) earliest(job core.Job, snapshot *core.Snapshot) time.Time {
-	at := v.glances()
-	v.mu.Lock()
-	retried := v.retried[job.ID]
-	v.mu.Unlock()
+func (w *watch) earliest(job core.Job, snapshot *core.Snapshot) time.Time {
+	at := w.glances()
+	w.mu.Lock()
+	retried := w.retried[job.ID]
+	w.mu.Unlock()
 	for _, later := range []time.Time{job.CreatedAt, retried, snapshot.LastSuccess} {
 		if later.After(at) {
 			at = later
@@ -80,11 +80,11 @@ func (l *loop) outwait(ctx context.Context, opts *Options, snapshot *core.Snapsh
 		if ctx.Err() != nil {
 			return
 		}
-		if l.held(job.ID) { // a retry that the vigil may not know yet
+		if l.held(job.ID) { // a retry that the watch may not know yet
 			continue
 		}
-		if time.Now().Round(0).Sub(l.vigil.earliest(job, snapshot)) >= opts.MaxAge {
-			l.fail(ctx, job.ID, outwaited(opts, problem))
+		if time.Now().Round(0).Sub(l.watch.earliest(job, snapshot)) >= opts.MaxAge {
+			l.fail(job.ID, outwaited(opts, problem))
 		}
 	}
 }
@@ -93,10 +93,10 @@ func outwaited(opts *Options, problem string) string {
 	return fmt.Sprintf("the target has been away for %s: %s", opts.MaxAge, problem)
 }
 
-// awaySince is when the attempts at an away target that job ends with began to
-// end, if another ended now: until then the target may have been there. It is
-// never before earliest, but that itself if more are of that kind than a job
-// remembers.
+// awaySince is since when the target has been away, as far as job's attempts
+// tell. Of those that it ends with, all at an away target and none over before
+// earliest, it is when the first one ended; now if there are none. A job that
+// remembers nothing else may have had more of them: then it is earliest.
 func awaySince(job core.Job, now, earliest time.Time) time.Time {
 	since := now
 	for i := len(job.Attempts) - 1; i >= 0; i-- {

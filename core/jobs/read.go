@@ -65,7 +65,7 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (core.Job, error) {
 	followed := j.topics.follow(id)
 	defer j.topics.leave(id)
 	job, err := j.deps.Store.Cancel(ctx, id, time.Now())
-	if err != nil {
+	if j.wrote(ctx, err) != nil {
 		return core.Job{}, err
 	}
 	if job.State.Ended() {
@@ -99,10 +99,10 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (core.Job, error) {
 func (j *Jobs) Retry(ctx context.Context, id string) (core.Job, error) {
 	defer j.spoken(j.hold(id), core.Job{}) // like none: Run is woken
 	job, err := j.deps.Store.Retry(ctx, id, time.Now())
-	if err != nil {
+	if j.wrote(ctx, err) != nil {
 		return core.Job{}, err
 	}
-	j.vigil.retry(id)
+	j.watch.retry(id)
 	j.queued.Add(1)
 	j.tell(job)
 	return j.placed(ctx, job), nil
@@ -112,8 +112,8 @@ func (j *Jobs) Retry(ctx context.Context, id string) (core.Job, error) {
 func (j *Jobs) tell(job core.Job) {
 	event := j.event(job)
 	j.deps.Tell(event)
-	if j.hooks != nil && job.Webhook != "" {
-		j.hooks.offer(job, event)
+	if j.webhooks != nil && job.Webhook != "" {
+		j.webhooks.offer(job, event)
 	}
 	j.topics.changed(job.ID)
 }

@@ -27,20 +27,22 @@ const (
 // Run does the jobs until ctx ends. Those that run then are put back, as soon
 // as the target lets go of them.
 func (j *Jobs) Run(ctx context.Context) error {
+	writes, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	if !j.recover(ctx) {
 		return nil
 	}
 	beside.Go(func() { j.housekeep(ctx) })
-	if j.hooks != nil {
-		beside.Go(func() { j.hooks.run(ctx) })
+	if j.webhooks != nil {
+		beside.Go(func() { j.webhooks.run(ctx, writes) })
 	}
-	l := newLoop(j)
+	l := newLoop(j, writes)
 	defer l.alarm.Stop()
-	j.vigil.begin()
+	j.watch.begin()
 	for {
-		j.vigil.glances()
+		j.watch.glances()
 		l.refresh(ctx)
 		select {
 		case <-j.wake:
@@ -59,6 +61,7 @@ func (j *Jobs) Run(ctx context.Context) error {
 		case over := <-l.ends:
 			l.settled(over)
 		case <-ctx.Done():
+			time.AfterFunc(stopTimeout, cut)
 			l.stop()
 			return nil
 		}
@@ -72,7 +75,7 @@ func (j *Jobs) recover(ctx context.Context) bool {
 	again.InitialInterval, again.MaxInterval = leastPause, mostPause
 	for {
 		n, err := j.deps.Store.Recover(ctx, j.deps.Node, time.Now())
-		if err == nil {
+		if j.wrote(ctx, err) == nil {
 			if n > 0 {
 				j.log.Info("jobs that ran when foreman ended begin anew", "jobs", n)
 			}
@@ -94,7 +97,8 @@ func (j *Jobs) recover(ctx context.Context) bool {
 type loop struct {
 	*Jobs
 	breaker  breaker
-	stopping chan struct{} // closed when Run is to end
+	stopping chan struct{}   // closed when Run is to end
+	writes   context.Context // which a write's is from; as a field since a worker's own ends too soon
 
 	workers map[string]*worker // by job
 	claims  chan string        // jobs that have become this node's
@@ -112,9 +116,9 @@ type loop struct {
 	superseded <-chan struct{}
 }
 
-func newLoop(j *Jobs) *loop {
+func newLoop(j *Jobs, writes context.Context) *loop {
 	l := &loop{
-		Jobs: j, stopping: make(chan struct{}), workers: map[string]*worker{},
+		Jobs: j, stopping: make(chan struct{}), writes: writes, workers: map[string]*worker{},
 		claims: make(chan string), ends: make(chan end), views: make(chan view),
 		dirty: true, alarm: time.NewTimer(refreshEvery),
 	}
@@ -153,6 +157,7 @@ func (l *loop) adopt(ctx context.Context, v view) {
 	l.reading = false
 	over := l.over
 	l.over = nil
+	l.looked(v.err)
 	if v.err != nil {
 		l.trouble(v.err)
 		return
@@ -288,7 +293,7 @@ func (l *loop) read(ctx context.Context, opts *Options, snapshot *core.Snapshot)
 		if ctx.Err() != nil {
 			return v, ctx.Err()
 		}
-		if l.fail(ctx, job.ID, "the job expired before its turn came") {
+		if l.fail(job.ID, "the job expired before its turn came") {
 			v.more = len(expired) == expiredLimit
 		}
 	}
@@ -317,7 +322,7 @@ func (j *Jobs) housekeep(ctx context.Context) {
 	tick := time.NewTicker(houseEvery)
 	defer tick.Stop()
 	for {
-		j.vigil.forget(time.Now().Add(-j.opts.Load().MaxAge))
+		j.watch.forget(time.Now().Add(-j.opts.Load().MaxAge))
 		counts, err := j.deps.Store.Counts(ctx)
 		if err == nil {
 			j.queued.Store(int64(counts[core.JobQueued]))

@@ -15,11 +15,10 @@ const MostAttempts = 100
 // names. jobstest checks any implementation.
 //
 // The store knows three conditions of a job: it waits, it is claimed by one
-// node, or it has ended. Payload and result are kept byte for byte. Of two
-// jobs that is the older whose ID comes first, however often it is put back
-// or retried; models are told apart as [core.NameOf] reads them. The
-// store leaves Position to whoever asks Ahead, and keeps the last [MostAttempts]
-// of Attempts.
+// node, or it has ended. Payload and result are kept byte for byte. The job
+// with the smaller ID is the older one, however often it is put back or
+// retried. Models are told apart as [core.NameOf] reads them. The store leaves
+// Position to whoever asks Ahead, and keeps the last [MostAttempts] of Attempts.
 type Store interface {
 	// Insert keeps a new job, which waits, with its payload, and returns once
 	// it would survive a crash. A job with the idempotency key of an earlier
@@ -39,9 +38,8 @@ type Store interface {
 	// or "". No payload or result is read for it.
 	List(ctx context.Context, query core.JobQuery) (page []core.Job, next string, err error)
 
-	// Payload and Result return the bytes of one job. A job without a result
-	// has [core.ErrJobConflict].
-	Payload(ctx context.Context, id string) ([]byte, error)
+	// Result returns what the target answered. A job without a result has
+	// [core.ErrJobConflict].
 	Result(ctx context.Context, id string) (core.JobResult, error)
 
 	// Heads returns, for each model that has work which waits and is due at
@@ -51,8 +49,8 @@ type Store interface {
 	Heads(ctx context.Context, now time.Time, limit int) (heads []core.Job, next time.Time, err error)
 
 	// Claim makes node the owner of a job that waits, is due and hasn't expired
-	// at now, with an attempt begun then, and returns it with its payload. If it isn't there
-	// to be claimed any more, the error is [core.ErrJobConflict].
+	// at now, with an attempt begun then, and returns it with its payload. If it
+	// isn't there to be claimed any more, the error is [core.ErrJobConflict].
 	Claim(ctx context.Context, id, node string, now time.Time) (core.Job, []byte, error)
 
 	// Working notes that the target has begun to answer a claimed job.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -21,11 +20,16 @@ const (
 	reasonStopped   core.Reason = "stopped" // foreman was
 	reasonMissing   core.Reason = "missing" // the model is
 	reasonOverran   core.Reason = "overran" // it did, by jobs.max_run
+	reasonSlept     core.Reason = "slept"   // foreman's machine did
 )
 
 const (
 	patientTries = 3   // at an away target, a second apart: it may be back
 	maxReason    = 500 // bytes of the target's words
+
+	// leastSleep is how long foreman's machine must have slept in an attempt for
+	// a break to be its own fault: less may be a correction of the clock.
+	leastSleep = 5 * time.Second
 )
 
 // An outcome is how an attempt went, as far as the target told.
@@ -38,6 +42,7 @@ type outcome struct {
 	lives  bool           // the target did when it was asked, after an err that is doubtful
 	began  time.Time      // the attempt
 	now    time.Time      // its end
+	slept  time.Duration  // foreman's machine, in between
 
 	earliest time.Time // moment of an outage that may be held against the job
 }
@@ -73,11 +78,14 @@ func (o outcome) redirected() bool {
 
 // judge applies the rules: an unreachable target doesn't count, for as long as
 // max_age, also if it went away in the middle of its answer; an error of the
-// target counts, up to max_attempts; what the target refuses fails at once.
+// target counts, up to max_attempts, unless foreman's machine slept meanwhile;
+// what the target refuses fails at once.
 func judge(job core.Job, opts *Options, o outcome) verdict {
 	switch status := o.answer.Status; {
 	case o.full:
 		return o.failed(core.ReasonTooLarge, errTooLarge.Error(), nil)
+	case o.err != nil && o.lives && o.slept >= leastSleep:
+		return o.asleep()
 	case o.err != nil && (o.lives || o.redirected()):
 		fault := o.fault()
 		return o.again(job, opts, fault.Reason, fault.Detail, nil)
@@ -119,6 +127,13 @@ func judgeAway(job core.Job, opts *Options, o outcome) verdict {
 	}
 	v.notBefore = o.now.Add(pause(max(0, awayTries(job)-patientTries)))
 	return v
+}
+
+// asleep puts a job back whose connection foreman's own machine lost in its
+// sleep: the target is there, and didn't fail.
+func (o outcome) asleep() verdict {
+	problem := fmt.Sprintf("foreman's machine slept for %s: %s", o.slept.Round(time.Second), o.fault().Detail)
+	return verdict{attempt: o.attempt(reasonSlept, problem, false), state: core.JobQueued, notBefore: o.now.Add(pause(0))}
 }
 
 // awayTries is how many attempts without an answer job ends with, those aside
@@ -187,6 +202,5 @@ func errorIn(body []byte) string {
 	if found.IsObject() {
 		found = found.Get("message")
 	}
-	said := strings.Join(strings.Fields(found.String()), " ")
-	return strings.ToValidUTF8(said[:min(len(said), maxReason)], "")
+	return core.OneLine(found.String(), maxReason)
 }

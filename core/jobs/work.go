@@ -49,7 +49,7 @@ type end struct {
 // queue inherits; queue alone ends when the job is to leave the queue.
 func (l *loop) work(ctx, queue context.Context, w *worker) end {
 	over := end{id: w.job.ID}
-	if !l.vet(ctx, queue, w) {
+	if !l.vet(queue, w) {
 		return over
 	}
 	turn, err := l.deps.Acquire(queue, Ticket{
@@ -66,7 +66,7 @@ func (l *loop) work(ctx, queue context.Context, w *worker) end {
 	if ready, _ := l.ready(); !ready || queue.Err() != nil {
 		return over
 	}
-	job, payload, err := l.claim(ctx, w.job.ID)
+	job, payload, err := l.claim(w.job.ID)
 	if err != nil {
 		if !errors.Is(err, core.ErrJobConflict) {
 			over.err = fmt.Errorf("claim a job: %w", err)
@@ -87,13 +87,13 @@ func (l *loop) work(ctx, queue context.Context, w *worker) end {
 	} else {
 		turn.Done() // what follows needs no target
 	}
-	l.conclude(ctx, job.ID, v)
+	l.conclude(job.ID, v)
 	return over
 }
 
 // vet reports whether the job's model may be asked for. If it is missing the
 // job fails.
-func (l *loop) vet(ctx, queue context.Context, w *worker) bool {
+func (l *loop) vet(queue context.Context, w *worker) bool {
 	snapshot, _ := l.deps.Target()
 	if installed(snapshot, w.job.Model) {
 		return true
@@ -104,7 +104,7 @@ func (l *loop) vet(ctx, queue context.Context, w *worker) bool {
 		w.unlisted.Store(true)
 		return true
 	case errors.Is(err, ErrMissing):
-		l.fail(ctx, w.job.ID, err.Error())
+		l.fail(w.job.ID, err.Error())
 	default: // nobody can tell
 		select {
 		case <-time.After(leastPause):
@@ -125,10 +125,10 @@ func installed(snapshot *core.Snapshot, model string) bool {
 
 // fail ends a job that waits, unless it doesn't any more. It reports whether
 // the store could tell.
-func (l *loop) fail(ctx context.Context, id, reason string) bool {
-	ctx, cancel := writing(ctx, l.stopping)
+func (l *loop) fail(id, reason string) bool {
+	ctx, cancel := writing(l.writes)
 	defer cancel()
-	err := l.deps.Store.Fail(ctx, id, reason, time.Now())
+	err := l.wrote(ctx, l.deps.Store.Fail(ctx, id, reason, time.Now()))
 	if err == nil {
 		l.queued.Add(-1)
 		l.log.Info("a job has failed", "job", id, "error", reason)
@@ -140,34 +140,23 @@ func (l *loop) fail(ctx context.Context, id, reason string) bool {
 	return true
 }
 
-// writing is a context for a write to the store that goes on when ctx ends,
-// but not for long once stopping is closed, also if it has begun before.
-func writing(ctx context.Context, stopping <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	go func() {
-		select {
-		case <-stopping:
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-time.After(stopTimeout):
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+// writing is a context for one write to the store. It doesn't end with the job
+// or the delivery that the write is for, but soon after Run's ctx: writes does,
+// which is Run's and the same for all.
+func writing(writes context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(writes, storeTimeout)
 }
 
 // claim makes the job this node's. If it can't be told whether it is, it is
 // put back.
-func (l *loop) claim(ctx context.Context, id string) (core.Job, []byte, error) {
-	ctx, cancel := writing(ctx, l.stopping)
+func (l *loop) claim(id string) (core.Job, []byte, error) {
+	ctx, cancel := writing(l.writes)
 	defer cancel()
 	now := time.Now()
 	job, payload, err := l.deps.Store.Claim(ctx, id, l.deps.Node, now)
+	err = l.wrote(ctx, err)
 	if err != nil && !errors.Is(err, core.ErrJobConflict) {
-		again, cancel := writing(ctx, l.stopping)
+		again, cancel := writing(l.writes)
 		defer cancel()
 		attempt := core.Attempt{At: now.UTC(), EndedAt: now.UTC(), Reason: reasonStopped}
 		if back, err := l.deps.Store.PutBack(again, id, l.deps.Node, attempt, now); err == nil && back.State.Ended() {
@@ -187,8 +176,9 @@ func (l *loop) attempt(ctx context.Context, w *worker, job core.Job, work Work) 
 	run, end := context.WithTimeoutCause(ctx, maxRun, errOverran)
 	defer end()
 	o := outcome{began: time.Now()}
-	o.err = l.deps.Do(run, work, sink{topic, func() { l.working(ctx, job.ID, w) }})
+	o.err = l.deps.Do(run, work, sink{topic, func() { l.working(job.ID, w) }})
 	o.now = time.Now()
+	o.slept = o.now.Round(0).Sub(o.began.Round(0)) - o.now.Sub(o.began)
 	o.answer, o.full = topic.answered()
 	if o.err == nil && o.answer.Status == 0 {
 		o.err = errors.New("the target gave no answer")
@@ -204,7 +194,7 @@ func (l *loop) attempt(ctx context.Context, w *worker, job core.Job, work Work) 
 		o.found = o.missed == nil
 	}
 	snapshot, _ := l.deps.Target()
-	o.earliest = l.vigil.earliest(job, snapshot)
+	o.earliest = l.watch.earliest(job, snapshot)
 	return judge(job, l.opts.Load(), o)
 }
 
@@ -216,13 +206,13 @@ func (l *loop) lives(ctx context.Context) bool {
 }
 
 // working notes that the target has begun to answer.
-func (l *loop) working(ctx context.Context, id string, w *worker) {
+func (l *loop) working(id string, w *worker) {
 	l.breaker.reset()
-	bounded, cancel := writing(ctx, l.stopping)
+	ctx, cancel := writing(l.writes)
 	defer cancel()
-	switch err := l.deps.Store.Working(bounded, id, l.deps.Node); {
+	switch err := l.deps.Store.Working(ctx, id, l.deps.Node); {
 	case err == nil:
-		l.tellOf(bounded, id)
+		l.tellOf(ctx, id)
 	case errors.Is(err, core.ErrJobConflict):
 		w.cancel(errLost)
 	default:
@@ -249,14 +239,14 @@ func interrupted(o outcome, cause error, maxRun time.Duration) verdict {
 // conclude stores the verdict, however often the store fails, and tells. While
 // foreman stops it tries once: what is then still claimed begins anew at the
 // next start.
-func (l *loop) conclude(ctx context.Context, id string, v verdict) {
+func (l *loop) conclude(id string, v verdict) {
 	if v.state == "" {
 		return
 	}
 	again := backoff.NewExponentialBackOff()
 	again.InitialInterval, again.MaxInterval = leastPause, mostPause
 	for {
-		err := l.settle(ctx, id, v)
+		err := l.settle(id, v)
 		if err == nil || errors.Is(err, core.ErrJobConflict) || errors.Is(err, core.ErrNoJob) {
 			return
 		}
@@ -269,19 +259,19 @@ func (l *loop) conclude(ctx context.Context, id string, v verdict) {
 	}
 }
 
-func (l *loop) settle(ctx context.Context, id string, v verdict) error {
-	ctx, cancel := writing(ctx, l.stopping)
+func (l *loop) settle(id string, v verdict) error {
+	ctx, cancel := writing(l.writes)
 	defer cancel()
 	state := v.state
 	if state == core.JobQueued {
 		job, err := l.deps.Store.PutBack(ctx, id, l.deps.Node, v.attempt, v.notBefore)
-		if err != nil {
+		if l.wrote(ctx, err) != nil {
 			return err
 		}
 		if state = job.State; state == core.JobQueued {
 			l.queued.Add(1)
 		}
-	} else if err := l.deps.Store.Finish(ctx, id, l.deps.Node, state, v.reason, &v.attempt, v.result); err != nil {
+	} else if err := l.deps.Store.Finish(ctx, id, l.deps.Node, state, v.reason, &v.attempt, v.result); l.wrote(ctx, err) != nil {
 		return err
 	}
 	l.log.Info("a job's attempt has ended", "job", id, "state", state, "error", v.attempt.Error)

@@ -57,7 +57,6 @@ func testNoJob(t *testing.T, s *subject) {
 	const id = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 	for name, do := range map[string]func() error{
 		"Get":     func() error { _, err := s.Get(s.ctx, id); return err },
-		"Payload": func() error { _, err := s.Payload(s.ctx, id); return err },
 		"Result":  func() error { _, err := s.Result(s.ctx, id); return err },
 		"Claim":   func() error { _, _, err := s.Claim(s.ctx, id, "n", noon); return err },
 		"Working": func() error { return s.Working(s.ctx, id, "n") },
@@ -183,8 +182,6 @@ func testForget(t *testing.T, s *subject) {
 	}
 	_, err = s.Get(s.ctx, old)
 	s.is("the old one", err, core.ErrNoJob)
-	_, err = s.Payload(s.ctx, old)
-	s.is("its payload", err, core.ErrNoJob)
 	_, err = s.Result(s.ctx, old)
 	s.is("its result", err, core.ErrNoJob)
 	if result, err := s.Result(s.ctx, kept); err != nil || string(result.Body) != kept {

@@ -223,10 +223,6 @@ func testBytes(t *testing.T, s *subject) {
 		job := s.job("tiny", core.PriorityNormal)
 		_, _, err := s.Insert(s.ctx, job, body)
 		s.ok("Insert", err)
-		payload, err := s.Payload(s.ctx, job.ID)
-		if err != nil || !bytes.Equal(payload, body) {
-			t.Errorf("%s: Payload returns %d bytes for %d, %v", name, len(payload), len(body), err)
-		}
 		_, claimed, err := s.Claim(s.ctx, job.ID, "n", noon)
 		if err != nil || !bytes.Equal(claimed, body) {
 			t.Errorf("%s: Claim returns %d bytes for %d, %v", name, len(claimed), len(body), err)

@@ -21,7 +21,8 @@ func (s *Store) Get(ctx context.Context, id string) (job core.Job, err error) {
 	if err != nil {
 		return job, s.explain(err)
 	}
-	return job, json.Unmarshal(encoded, &job)
+	err = json.Unmarshal(encoded, &job)
+	return job, err
 }
 
 func noJob(id string) error { return fmt.Errorf("%s: %w", id, core.ErrNoJob) }
@@ -36,16 +37,6 @@ func (s *Store) List(ctx context.Context, query core.JobQuery) (page []core.Job,
 		next = page[query.Limit-1].ID
 	}
 	return page, next, err
-}
-
-// Payload returns what the caller wants to ask the target.
-func (s *Store) Payload(ctx context.Context, id string) ([]byte, error) {
-	var body []byte
-	err := s.read.QueryRowContext(ctx, `SELECT body FROM foreman_payload WHERE id = $1`, id).Scan(&body)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, noJob(id)
-	}
-	return notNull(body), s.explain(err)
 }
 
 // Result returns what the target answered.
@@ -138,20 +129,18 @@ func (s *Store) Counts(ctx context.Context) (map[core.JobState]int, error) {
 	for _, state := range core.JobStates() {
 		counts[state] = 0
 	}
-	rows, err := s.read.QueryContext(ctx, `SELECT state, n FROM foreman_count`)
-	if err != nil {
-		return nil, s.explain(err)
+	type count struct {
+		state core.JobState
+		n     int
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var state core.JobState
-		var n int
-		if err := rows.Scan(&state, &n); err != nil {
-			return nil, s.explain(err)
-		}
-		counts[state] = n
+	found, err := collect(ctx, s, func(rows *sql.Rows) (c count, err error) {
+		err = rows.Scan(&c.state, &c.n)
+		return c, err
+	}, `SELECT state, n FROM foreman_count`)
+	for _, c := range found {
+		counts[c.state] = c.n
 	}
-	return counts, s.explain(rows.Err())
+	return counts, err
 }
 
 // Untold returns the jobs whose webhook has yet to hear that they have ended.
@@ -168,40 +157,37 @@ func (s *Store) Ahead(ctx context.Context, job core.Job) (n int, err error) {
 
 // jobs returns the jobs that a query finds.
 func (s *Store) jobs(ctx context.Context, query string, args ...any) ([]core.Job, error) {
-	rows, err := s.read.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, s.explain(err)
-	}
-	defer rows.Close()
-	var found []core.Job
-	for rows.Next() {
+	return collect(ctx, s, func(rows *sql.Rows) (job core.Job, err error) {
 		var encoded sql.RawBytes
-		var job core.Job
-		if err := rows.Scan(&encoded); err != nil {
-			return nil, s.explain(err)
+		if err = rows.Scan(&encoded); err == nil {
+			err = json.Unmarshal(encoded, &job)
 		}
-		if err := json.Unmarshal(encoded, &job); err != nil {
-			return nil, err
-		}
-		found = append(found, job)
-	}
-	return found, s.explain(rows.Err())
+		return job, err
+	}, query, args...)
 }
 
 // ids returns the IDs that a query finds.
 func (s *Store) ids(ctx context.Context, query string, args ...any) ([]string, error) {
+	return collect(ctx, s, func(rows *sql.Rows) (id string, err error) {
+		err = rows.Scan(&id)
+		return id, err
+	}, query, args...)
+}
+
+// collect returns what a query finds, each row as scan reads it.
+func collect[T any](ctx context.Context, s *Store, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, s.explain(err)
 	}
 	defer rows.Close()
-	var found []string
+	var found []T
 	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
+		value, err := scan(rows)
+		if err != nil {
 			return nil, s.explain(err)
 		}
-		found = append(found, id)
+		found = append(found, value)
 	}
 	return found, s.explain(rows.Err())
 }

@@ -3,6 +3,7 @@ package riverstore
 import (
 	"log/slog"
 	"net/http"
+	"path"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
@@ -32,6 +33,18 @@ func (s *Store) UI(prefix string, log *slog.Logger) (http.Handler, error) {
 			_, _ = w.Write([]byte(`{"message":"these pages only show: foreman jobs cancel and foreman jobs retry change a job"}` + "\n"))
 			return
 		}
+		if path.Ext(r.URL.Path) == ".svg" {
+			w = svgWriter{w}
+		}
 		pages.ServeHTTP(w, r)
 	}), nil
+}
+
+// An svgWriter says that what is written is SVG: River's handler goes by the
+// first bytes, and takes it for text, which browsers don't show as an icon.
+type svgWriter struct{ http.ResponseWriter }
+
+func (w svgWriter) Write(body []byte) (int, error) {
+	w.Header().Set("Content-Type", "image/svg+xml")
+	return w.ResponseWriter.Write(body)
 }

@@ -142,6 +142,16 @@ func TestUIChangesNothing(t *testing.T) {
 	}
 }
 
+// TestUIShowsItsIcon: with nosniff, browsers go by the type alone.
+func TestUIShowsItsIcon(t *testing.T) {
+	p := openPages(t, open(t, t.TempDir()))
+	w := httptest.NewRecorder()
+	p.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/jobs/ui/icon.svg", nil))
+	if diff := cmp.Diff([]string{"image/svg+xml"}, w.Result().Header["Content-Type"]); w.Code != 200 || diff != "" {
+		t.Errorf("%d (-want +got):\n%s", w.Code, diff)
+	}
+}
+
 func TestUIShows(t *testing.T) {
 	s := open(t, t.TempDir())
 	p, job := openPages(t, s), insert(t, s, "tiny")

@@ -28,7 +28,7 @@ type listener struct {
 	busy    int
 }
 
-func (l *listener) callback(ctx context.Context, url string, event core.Event) error {
+func (l *listener) post(ctx context.Context, url string, event core.Event) error {
 	l.mu.Lock()
 	l.tried++
 	l.busy++
@@ -66,11 +66,11 @@ func (l *listener) got(url string) (states string, events []core.Event) {
 	return strings.Join(all, " "), events
 }
 
-// openHooked is a room with webhooks.
-func openHooked(t *testing.T, change func(*room, *jobs.Options)) (*room, *listener) {
+// openWithWebhooks is a room with webhooks.
+func openWithWebhooks(t *testing.T, change func(*room, *jobs.Options)) (*room, *listener) {
 	l := &listener{arrived: map[string][]core.Event{}}
 	return open(t, func(r *room, opts *jobs.Options) {
-		r.deps.Callback = l.callback
+		r.deps.Webhook, r.deps.Private = l.post, true
 		if change != nil {
 			change(r, opts)
 		}
@@ -85,7 +85,7 @@ func fails(context.Context, string) error { return errors.New("connection refuse
 
 func TestWebhooksTellEachState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, l := openHooked(t, nil)
+		r, l := openWithWebhooks(t, nil)
 		r.answers(func(_ context.Context, _ jobs.Work, sink jobs.Sink) error { // within a millisecond
 			sink.Begin(200, "")
 			return nil
@@ -107,7 +107,7 @@ func TestWebhooksTellEachState(t *testing.T) {
 
 func TestADeadWebhookHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, l := openHooked(t, nil)
+		r, l := openWithWebhooks(t, nil)
 		l.answers(func(ctx context.Context, url string) error {
 			if url == "http://dead" {
 				<-ctx.Done()
@@ -145,7 +145,7 @@ func TestAWebhookIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r, l := openHooked(t, nil)
+				r, l := openWithWebhooks(t, nil)
 				l.answers(c.answer)
 				r.submit("a", to("http://a"))
 				after(4*c.within + 3*time.Second)
@@ -167,19 +167,33 @@ func TestAWebhookIsGivenUp(t *testing.T) {
 	}
 }
 
+// TestAWebhookThatFailsIsLogged once for a job, and without what may be secret.
+func TestAWebhookThatFailsIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := openWithWebhooks(t, nil)
+		l.answers(fails)
+		r.submit("a", to("https://me:s3cret@example.com:8443/s3cret?s3cret"))
+		after(5 * time.Minute)
+		logged := r.log.String()
+		if strings.Count(logged, "host=example.com:8443") != 1 || !strings.Contains(logged, "connection refused") || strings.Contains(logged, "s3cret") {
+			t.Errorf("after %d tries the log is\n%s", l.tried, logged)
+		}
+	})
+}
+
 // TestEndsAreToldAfterARestart, once, with the ID that they had.
 func TestEndsAreToldAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, l := openHooked(t, nil)
+		r, l := openWithWebhooks(t, nil)
 		tried := map[string]bool{} // IDs of the last event
 		r.restart(func(deps *jobs.Deps) {
-			callback := deps.Callback
-			deps.Callback = func(ctx context.Context, url string, e core.Event) error {
+			post := deps.Webhook
+			deps.Webhook = func(ctx context.Context, url string, e core.Event) error {
 				if e.Type == core.EventJobDone {
 					tried[e.ID] = true
 					return errors.New("down")
 				}
-				return callback(ctx, url, e)
+				return post(ctx, url, e)
 			}
 		})
 		id := r.submit("a", to("http://a"))
@@ -190,7 +204,7 @@ func TestEndsAreToldAfterARestart(t *testing.T) {
 		r.stop()
 		after(time.Hour)
 		for range 2 {
-			r.restart(func(deps *jobs.Deps) { deps.Callback = l.callback })
+			r.restart(func(deps *jobs.Deps) { deps.Webhook = l.post })
 			after(time.Minute)
 		}
 		states, events := l.got("http://a")
@@ -203,7 +217,7 @@ func TestEndsAreToldAfterARestart(t *testing.T) {
 // TestTooManyWebhooks: what is dropped is what comes back.
 func TestTooManyWebhooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, l := openHooked(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = 5000 })
+		r, l := openWithWebhooks(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = 5000 })
 		l.answers(fails)
 		r.turns.take()
 		var ids []string
@@ -248,7 +262,7 @@ func cancelMany(r *room, l *listener, n int) {
 func TestManyEndsAreToldAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1600
-		r, l := openHooked(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = 2 * n })
+		r, l := openWithWebhooks(t, func(_ *room, opts *jobs.Options) { opts.MaxQueued = 2 * n })
 		cancelMany(r, l, n)
 		r.stop()
 		l.answers(func(ctx context.Context, _ string) error { return wait(ctx, 100*time.Millisecond) })
@@ -264,7 +278,7 @@ func TestManyEndsAreToldAfterARestart(t *testing.T) {
 
 func TestEndsAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, l := openHooked(t, nil)
+		r, l := openWithWebhooks(t, nil)
 		cancelMany(r, l, 1)
 		r.stop()
 		l.answers(nil)
@@ -294,7 +308,7 @@ func TestEndsAreReadAgain(t *testing.T) {
 func TestTheStoreForgetsWhatWasTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 1000 // as many as are read at a time
-		r, l := openHooked(t, nil)
+		r, l := openWithWebhooks(t, nil)
 		cancelMany(r, l, n)
 		r.stop()
 		l.answers(nil)
@@ -330,7 +344,7 @@ func (s slowly) Untold(ctx context.Context, limit int) ([]core.Job, error) {
 // TestAnEndIsToldOnce, though it was read as untold before.
 func TestAnEndIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, l := openHooked(t, nil)
+		r, l := openWithWebhooks(t, nil)
 		r.stop()
 		r.deps.Store = slowly{r.store}
 		l.answers(func(ctx context.Context, _ string) error { return wait(ctx, time.Second) })
