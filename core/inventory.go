@@ -115,6 +115,11 @@ type Residency struct {
 	PS     Reply      // GET /api/ps
 }
 
+// Has reports whether a model is resident; none is in a nil Residency.
+func (r *Residency) Has(model ModelName) bool {
+	return r != nil && slices.ContainsFunc(r.Models, func(m Resident) bool { return NameOf(m.Name) == model })
+}
+
 // NewResidency takes the residents of one answer and owns the slice.
 func NewResidency(residents []Resident) *Residency {
 	return &Residency{

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"runtime"
@@ -61,11 +60,8 @@ func newAdmission(inventory Inventory) *admission {
 	}
 }
 
-// ErrNotInstalled is what the refusal of a model that isn't installed is.
-var ErrNotInstalled = errors.New("the model is not installed")
-
 // Find looks a model up for a job as for a request, and returns nil if one may
-// go on. Its error may be [ErrNotInstalled]; others say that nobody can tell.
+// go on. Its error may be [core.ErrNotInstalled]; others say that nobody can tell.
 func (s *Server) Find(ctx context.Context, model string) error {
 	return s.current.Load().admit(ctx, model)
 }
@@ -209,7 +205,7 @@ type notInstalled struct {
 
 func (e *notInstalled) Error() string { return NotFound(e.name, e.near) }
 
-func (e *notInstalled) Is(target error) bool { return target == ErrNotInstalled }
+func (e *notInstalled) Is(target error) bool { return target == core.ErrNotInstalled }
 
 // NotFound is Ollama's own sentence about a missing model, and the names that
 // may have been meant.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 // says is a target that answers text, whatever it is asked, and hangs up if
@@ -78,7 +77,7 @@ func TestAnAnswerThatIsNoHTTPIsNotAskedForAgain(t *testing.T) {
 func TestAJobWhoseAnswerIsNoHTTPKnowsWhy(t *testing.T) {
 	f := start(t, tiny(), nil)
 	says(f, "SSH-2.0-SECRET\r\n", false)
-	err := f.server.Do(t.Context(), api.Work{Path: "/api/chat", Body: []byte(asksTiny)}, new(tray))
+	err := f.server.Do(t.Context(), core.Work{Path: "/api/chat", Body: []byte(asksTiny)}, new(tray))
 	want := core.Fault{Reason: core.ReasonWrongTarget, Detail: unread + ": malformed HTTP response"}
 	if got := *core.FaultOf(err); got != want {
 		t.Errorf("%+v", got)

@@ -47,7 +47,7 @@ func asHTTP(err error) *httpError {
 	case errors.As(err, &fault):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: retrySeconds,
 			message: "foreman can't reach its target: " + string(fault.Reason)}
-	case errors.Is(err, ErrBusy):
+	case errors.Is(err, core.ErrBusy):
 		return &httpError{status: http.StatusServiceUnavailable, retryAfter: busySeconds,
 			message: "server busy, please try again.  maximum pending requests exceeded"} // as Ollama says it
 	case errors.Is(err, core.ErrNoJob):

@@ -86,19 +86,7 @@ func (s *service) residencyChanged() {
 // changesResidency reports whether the request loads or unloads a model, as
 // far as one can tell.
 func changesResidency(body []byte, name string, snapshot *core.Snapshot) bool {
-	if bytes.Contains(body, []byte(`"keep_alive"`)) || snapshot.Residency == nil {
-		return true
-	}
-	asked, err := core.ParseModelName(name)
-	if err != nil {
-		return false
-	}
-	for _, r := range snapshot.Residency.Models {
-		if resident, err := core.ParseModelName(r.Name); err == nil && resident == asked {
-			return false
-		}
-	}
-	return true
+	return bytes.Contains(body, []byte(`"keep_alive"`)) || !snapshot.Residency.Has(core.NameOf(name))
 }
 
 // reach attempts the request until the target begins to answer. While it is

@@ -38,12 +38,13 @@ func (s *service) queue(w http.ResponseWriter, r *http.Request) error {
 	board.Running = append([]QueueEntry{}, board.Running...) // never null
 	board.Waiting = append([]QueueEntry{}, board.Waiting...)
 	board.Resident = nil
-	if residency := s.inventory.Snapshot().Residency; residency != nil {
+	residency := s.inventory.Snapshot().Residency
+	if residency != nil {
 		for _, model := range residency.Models {
 			board.Resident = append(board.Resident, model.Name)
 		}
 	}
-	board.Loading = board.Model != "" && len(board.Running) > 0 && !hasModel(board.Resident, board.Model)
+	board.Loading = board.Model != "" && len(board.Running) > 0 && !residency.Has(core.NameOf(board.Model))
 	if s.deps.Jobs != nil {
 		counts, err := s.deps.Jobs.Counts(r.Context())
 		if err != nil {
@@ -53,15 +54,4 @@ func (s *service) queue(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return writeJSON(w, jsonType, board)
-}
-
-// hasModel reports whether one of names means the same model as name.
-func hasModel(names []string, name string) bool {
-	wanted, err := core.ParseModelName(name)
-	for _, n := range names {
-		if got, bad := core.ParseModelName(n); err == nil && bad == nil && got == wanted {
-			return true
-		}
-	}
-	return false
 }

@@ -60,9 +60,9 @@ type Deps struct {
 	Missing func(core.MissingData)
 
 	// Acquire waits for the turn of a caller's request, as long as ctx lasts;
-	// its error may be [ErrBusy]. model is the installed one's name, or what
+	// its error may be [core.ErrBusy]. model is the installed one's name, or what
 	// the caller wrote of one that isn't checked. nil lets all go at once.
-	Acquire func(ctx context.Context, model, caller string) (Turn, error)
+	Acquire func(ctx context.Context, model, caller string) (core.Turn, error)
 	Queue   func() Queue // without Resident and Jobs, which the API knows; nil if nothing queues
 	Jobs    Jobs         // nil if none are kept
 	NoJobs  string       // why none can be, told by /healthz; "" if that is as it should be

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
@@ -12,22 +11,9 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 )
 
-// ErrBusy is what [Deps.Acquire] returns if as many callers wait as may.
-var ErrBusy = errors.New("as many callers wait as may")
-
 // busySeconds is long for a Retry-After, since a queue that is full doesn't
 // empty soon.
 const busySeconds = 10
-
-// A Turn is the right to have one request run on the target. The first call
-// of Done or Failed gives it back.
-type Turn interface {
-	Done()
-	Failed() // the target couldn't run the model: others go first
-
-	// More reports whether other work for the model waited as the turn began.
-	More() bool
-}
 
 // none is the turn of a request that needs none.
 type none struct{}
@@ -41,18 +27,27 @@ func (none) More() bool { return false }
 // unloads a model. Who wants the memory wants it now, not after all that waits
 // for that model; the target lets finish what runs. A request that only loads
 // a model takes its turn, for it drives another out.
-func (s *service) turn(r *http.Request, name string, body []byte) (Turn, error) {
-	if s.deps.Acquire == nil || core.InCloud(name) || unloads(r.URL.Path, body) {
+func (s *service) turn(r *http.Request, name string, body []byte) (core.Turn, error) {
+	model, queues := s.place(name)
+	if s.deps.Acquire == nil || !queues || unloads(r.URL.Path, body) {
 		return none{}, nil
 	}
-	if model, ok := installed(s.inventory.Snapshot(), core.Meanings(name)); ok {
-		if isRemote(model) {
-			return none{}, nil
-		}
-		name = model.Name
-	}
 	caller, _ := s.guard.caller(r.Header)
-	return s.deps.Acquire(r.Context(), name, caller)
+	return s.deps.Acquire(r.Context(), model, caller)
+}
+
+// Place is the model that name means to the target, and whether requests for
+// it take turns: not if the target has somebody else run it.
+func (s *Server) Place(name string) (model string, queues bool) { return s.current.Load().place(name) }
+
+func (s *service) place(name string) (model string, queues bool) {
+	if core.InCloud(name) {
+		return name, false
+	}
+	if model, ok := installed(s.inventory.Snapshot(), core.Meanings(name)); ok {
+		return model.Name, !isRemote(model)
+	}
+	return name, true
 }
 
 // isRemote reports whether the target passes requests for m on to another.

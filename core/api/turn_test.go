@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/seed-af7fee88/foreman/core/api"
+	"github.com/seed-af7fee88/foreman/core"
 )
 
 // A booth has one turn at a time, for who comes first.
@@ -32,9 +32,9 @@ func newBooth() *booth { return &booth{place: make(chan struct{}, 1)} }
 
 func (b *booth) options(o *setup) { o.Acquire = b.acquire }
 
-func (b *booth) acquire(ctx context.Context, model, caller string) (api.Turn, error) {
+func (b *booth) acquire(ctx context.Context, model, caller string) (core.Turn, error) {
 	if !b.queue(1) {
-		return nil, fmt.Errorf("acquire: %w", api.ErrBusy)
+		return nil, fmt.Errorf("acquire: %w", core.ErrBusy)
 	}
 	defer b.queue(-1)
 	select {
@@ -328,6 +328,19 @@ func TestARequestInTheQueueIsJudgedFirst(t *testing.T) {
 	}
 }
 
+// TestPlace: a job waits for the turn that a caller would wait for.
+func TestPlace(t *testing.T) {
+	f := start(t, found(named("tiny:latest"), named("my file.gguf"), model(`{"name":"far:latest","remote_host":"https://ollama.com","remote_model":"far"}`)), nil)
+	for name, want := range map[string]string{
+		"TINY": "tiny:latest true", "tiny:local": "tiny:latest true", "my file.gguf": "my file.gguf true", "new": "new true",
+		"far": "far:latest false", "x:cloud": "x:cloud false",
+	} {
+		if model, queues := f.server.Place(name); fmt.Sprint(model, " ", queues) != want {
+			t.Errorf("%s: %s %t, want %s", name, model, queues, want)
+		}
+	}
+}
+
 // TestPin: the target is asked to keep a model that others wait for, by whom
 // it may be told.
 func TestPin(t *testing.T) {
@@ -354,7 +367,7 @@ func TestPin(t *testing.T) {
 		}
 	}
 	b.more = false
-	work := api.Work{Path: "/api/generate", Body: []byte(`{"model":"tiny"}`), Pin: true}
+	work := core.Work{Path: "/api/generate", Body: []byte(`{"model":"tiny"}`), Pin: true}
 	if err := f.server.Do(t.Context(), work, new(tray)); err != nil || got != `{"keep_alive":"10m","model":"tiny"}` {
 		t.Errorf("a job's request reached the target as %s, %v", got, err)
 	}

@@ -3,39 +3,24 @@ package api
 import (
 	"context"
 	"net/http"
+
+	"github.com/seed-af7fee88/foreman/core"
 )
-
-// Work is one request to the target on behalf of a job.
-type Work struct {
-	Path        string // of the target's route
-	ContentType string
-	Body        []byte
-	Pin         bool // the model is to stay in memory, unless Body says how long
-}
-
-// A Sink takes what the target answers to [Work]: Begin once, then the bytes
-// as they come. An error of Write ends that.
-type Sink interface {
-	Begin(status int, contentType string)
-	Write(chunk []byte) (int, error)
-}
 
 // Do attempts work once, watched over as a caller's request is, and returns
 // when its answer is whole. A target that can't be reached, or breaks off, is
 // a [*core.Fault] or [core.ErrUnavailable]; other errors are of ctx and of
 // sink. The caller has a turn for it.
-func (s *Server) Do(ctx context.Context, work Work, sink Sink) error {
+func (s *Server) Do(ctx context.Context, work core.Work, sink core.Sink) error {
 	return s.current.Load().do(ctx, work, sink)
 }
 
-func (s *service) do(ctx context.Context, work Work, sink Sink) error {
+func (s *service) do(ctx context.Context, work core.Work, sink core.Sink) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, work.Path, nil)
 	if err != nil {
 		return err
 	}
-	if work.ContentType != "" {
-		r.Header.Set("Content-Type", work.ContentType)
-	}
+	r.Header.Set("Content-Type", "application/json")
 	name, err := modelOf(work.Body, "model")
 	if err != nil {
 		return err

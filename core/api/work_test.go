@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 )
 
 // A tray takes what the target answers to a job.
@@ -34,7 +33,7 @@ func (t *tray) Write(chunk []byte) (int, error) {
 
 func (f *foreman) work(ctx context.Context, body string) (*tray, error) {
 	got := new(tray)
-	err := f.server.Do(ctx, api.Work{Path: "/api/chat", ContentType: "application/json", Body: []byte(body)}, got)
+	err := f.server.Do(ctx, core.Work{Path: "/api/chat", Body: []byte(body)}, got)
 	return got, err
 }
 
@@ -172,7 +171,7 @@ func TestWhoEndsAJobsWork(t *testing.T) {
 			}
 			full := errors.New("full")
 			got, began := &tray{full: full}, time.Now()
-			err := f.server.Do(t.Context(), api.Work{Path: "/api/chat", Body: []byte(asksTiny)}, got)
+			err := f.server.Do(t.Context(), core.Work{Path: "/api/chat", Body: []byte(asksTiny)}, got)
 			if !errors.Is(err, full) || len(got.pieces) != 1 {
 				t.Errorf("%v after %d pieces", err, len(got.pieces))
 			}

@@ -126,7 +126,7 @@ func (d *Daemon) deps() api.Deps {
 // jobsDeps are what the jobs have of them.
 func (d *Daemon) jobsDeps(cfg config.Config) jobs.Deps {
 	deps := jobs.Deps{
-		Store: d.store, Node: "local", Acquire: d.line.acquireFor, Do: d.do, Probe: d.probe, Find: d.find,
+		Store: d.store, Node: "local", Acquire: d.acquireFor, Do: d.do, Probe: d.probe, Find: d.find,
 		Target: d.poller.Watch, Tell: d.tell,
 	}
 	if cfg.Jobs.Webhooks {

@@ -29,27 +29,10 @@ type line struct {
 }
 
 // acquire waits for the turn of a caller on the line.
-func (l *line) acquire(ctx context.Context, model, caller string) (api.Turn, error) {
+func (l *line) acquire(ctx context.Context, model, caller string) (core.Turn, error) {
 	turn, err := l.scheduler.Acquire(ctx, sched.Request{
 		ID: "call " + strconv.FormatUint(l.calls.Add(1), 10), Model: core.NameOf(model), Name: model, Caller: caller,
 		Interactive: true, Arrived: time.Now(),
-	})
-	if errors.Is(err, sched.ErrFull) {
-		return nil, api.ErrBusy
-	}
-	if err != nil {
-		return nil, err
-	}
-	return turn, nil
-}
-
-// acquireFor waits for the turn of a job.
-func (l *line) acquireFor(ctx context.Context, t jobs.Ticket) (jobs.Turn, error) {
-	if core.InCloud(t.Name) {
-		return new(sched.Turn), nil // as of a model that doesn't queue
-	}
-	turn, err := l.scheduler.Acquire(ctx, sched.Request{
-		ID: t.ID, Model: t.Model, Name: t.Name, Caller: t.Caller, Priority: t.Priority, Arrived: t.Arrived,
 	})
 	if err != nil {
 		return nil, err
@@ -118,9 +101,25 @@ func (d *Daemon) resident() ([]core.Resident, time.Time) {
 	return snapshot.Residency.Models, snapshot.ResidencyFrom
 }
 
+// acquireFor waits for the turn of a job. It is that of the model which a
+// caller's request by the same name would wait for.
+func (d *Daemon) acquireFor(ctx context.Context, t jobs.Ticket) (core.Turn, error) {
+	model, queues := d.server.Place(t.Name)
+	if !queues {
+		return new(sched.Turn), nil
+	}
+	turn, err := d.line.scheduler.Acquire(ctx, sched.Request{
+		ID: t.ID, Model: core.NameOf(model), Name: t.Name, Caller: t.Caller, Priority: t.Priority, Arrived: t.Arrived,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return turn, nil
+}
+
 // do runs a job on the target.
-func (d *Daemon) do(ctx context.Context, work jobs.Work, sink jobs.Sink) error {
-	return d.server.Do(ctx, api.Work(work), sink)
+func (d *Daemon) do(ctx context.Context, work core.Work, sink core.Sink) error {
+	return d.server.Do(ctx, work, sink)
 }
 
 // probe asks the target for a sign of life.
@@ -130,18 +129,7 @@ func (d *Daemon) probe(ctx context.Context) error {
 }
 
 // find looks for a job's model once more.
-func (d *Daemon) find(ctx context.Context, model string) error {
-	err := d.server.Find(ctx, model)
-	if errors.Is(err, api.ErrNotInstalled) {
-		return missingModel{err}
-	}
-	return err
-}
-
-// missingModel is an error of the API in its own words that the jobs know.
-type missingModel struct{ error }
-
-func (missingModel) Is(target error) bool { return target == jobs.ErrMissing }
+func (d *Daemon) find(ctx context.Context, model string) error { return d.server.Find(ctx, model) }
 
 // callback brings an event to the webhook of a job.
 func (d *Daemon) callback(ctx context.Context, url string, event core.Event) error {

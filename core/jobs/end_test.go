@@ -39,7 +39,7 @@ func TestExpiry(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	slow := func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+	slow := func(ctx context.Context, _ core.Work, sink core.Sink) error {
 		if err := wait(ctx, time.Minute); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func TestCancel(t *testing.T) {
 func TestStopPutsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, nil)
-		r.answers(func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+		r.answers(func(ctx context.Context, _ core.Work, sink core.Sink) error {
 			sink.Begin(200, "")
 			<-ctx.Done()
 			return ctx.Err()
@@ -236,7 +236,7 @@ func TestABackThatIsAnEnd(t *testing.T) {
 func TestKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, nil)
-		r.answers(func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+		r.answers(func(ctx context.Context, _ core.Work, sink core.Sink) error {
 			<-ctx.Done()
 			return ctx.Err()
 		})

@@ -16,15 +16,15 @@ import (
 )
 
 func TestErrorsOfTheTarget(t *testing.T) {
-	breaks := func(said string) func(context.Context, jobs.Work, jobs.Sink) error {
-		return func(_ context.Context, _ jobs.Work, sink jobs.Sink) error {
+	breaks := func(said string) func(context.Context, core.Work, core.Sink) error {
+		return func(_ context.Context, _ core.Work, sink core.Sink) error {
 			sink.Begin(200, "application/x-ndjson")
 			_, _ = sink.Write([]byte(said))
 			return &core.Fault{Reason: core.ReasonTruncated, Detail: "the stream ended early"}
 		}
 	}
 	for name, c := range map[string]struct {
-		answer   func(context.Context, jobs.Work, jobs.Sink) error
+		answer   func(context.Context, core.Work, core.Sink) error
 		attempts int
 		error    string
 		result   string // "" for none
@@ -39,7 +39,7 @@ func TestErrorsOfTheTarget(t *testing.T) {
 		"400":                  {says(400, `{"error":"bad"}`), 1, "the target answered 400: bad", `{"error":"bad"}`},
 		"422":                  {says(422, `<html>`), 1, "the target answered 422", `<html>`},
 		"a redirect":           {says(302, ``), 1, "the target answered 302", ``},
-		"a redirect that no one follows": {func(context.Context, jobs.Work, jobs.Sink) error {
+		"a redirect that no one follows": {func(context.Context, core.Work, core.Sink) error {
 			return &core.Fault{Reason: core.ReasonRedirect, Detail: "the target answered a redirect"}
 		}, 3, "the target answered a redirect", ""},
 		"404 of what isn't one": {says(404, `no route`), 3, "the target answered 404", `no route`},
@@ -117,7 +117,7 @@ func TestASecondAttemptSucceeds(t *testing.T) {
 func TestAnAnswerTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, nil)
-		r.answers(func(_ context.Context, _ jobs.Work, sink jobs.Sink) error {
+		r.answers(func(_ context.Context, _ core.Work, sink core.Sink) error {
 			sink.Begin(200, "")
 			for chunk := make([]byte, 1<<20); ; {
 				if _, err := sink.Write(chunk); err != nil {
@@ -171,7 +171,7 @@ func TestAModelVanishes(t *testing.T) {
 	t.Run("at its turn", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := open(t, nil)
-			r.answers(func(ctx context.Context, w jobs.Work, sink jobs.Sink) error {
+			r.answers(func(ctx context.Context, w core.Work, sink core.Sink) error {
 				r.target.mu.Lock()
 				r.models = nil
 				r.target.mu.Unlock()
@@ -187,7 +187,7 @@ func TestAModelVanishes(t *testing.T) {
 	t.Run("at its turn, and nobody can tell", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := open(t, nil)
-			r.answers(func(ctx context.Context, w jobs.Work, sink jobs.Sink) error {
+			r.answers(func(ctx context.Context, w core.Work, sink core.Sink) error {
 				r.target.mu.Lock()
 				r.models, r.missing = nil, func(string) error { return errors.New("the target is away") }
 				r.target.mu.Unlock()

@@ -11,12 +11,11 @@ import (
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/jobs"
 )
 
 // counts is a target that needs a second for each of its n pieces.
-func counts(n int) func(context.Context, jobs.Work, jobs.Sink) error {
-	return func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+func counts(n int) func(context.Context, core.Work, core.Sink) error {
+	return func(ctx context.Context, _ core.Work, sink core.Sink) error {
 		if err := wait(ctx, time.Second); err != nil {
 			return err
 		}
@@ -106,7 +105,7 @@ func TestFollow(t *testing.T) {
 func TestFollowAnotherAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, nil)
-		r.answers(func(ctx context.Context, w jobs.Work, sink jobs.Sink) error {
+		r.answers(func(ctx context.Context, w core.Work, sink core.Sink) error {
 			if err := counts(2)(ctx, w, sink); err != nil {
 				return err
 			}

@@ -13,7 +13,6 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -26,10 +25,6 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 )
 
-// ErrMissing is what an error of Deps.Find wraps, if the model isn't
-// installed.
-var ErrMissing = errors.New("the model isn't installed")
-
 // Deps are what the service works with. The functions may be called by
 // several goroutines at a time.
 type Deps struct {
@@ -37,19 +32,19 @@ type Deps struct {
 	Node  string // this foreman, among those that share the store; the same after a restart
 
 	// Acquire waits for a job's turn. It returns soon after ctx ends.
-	Acquire func(ctx context.Context, ticket Ticket) (Turn, error)
+	Acquire func(ctx context.Context, ticket Ticket) (core.Turn, error)
 
 	// Do has work done by the target, in one attempt, and writes the answer to
 	// sink as it comes. Its error says that the target couldn't be reached, if
 	// sink hasn't begun, and that it broke off otherwise. Do returns soon after
 	// ctx ends, and after an error of sink.
-	Do func(ctx context.Context, work Work, sink Sink) error
+	Do func(ctx context.Context, work core.Work, sink core.Sink) error
 
 	// Probe asks the target for a sign of life; nil says that it gave one.
 	Probe func(ctx context.Context) error
 
 	// Find looks a model up that the snapshot lacks, and returns nil if it may
-	// be asked for. An error that isn't an ErrMissing says that nobody can
+	// be asked for. An error that isn't a core.ErrNotInstalled says that nobody can
 	// tell. The text of either is for the user.
 	Find func(ctx context.Context, model string) error
 
@@ -70,34 +65,10 @@ type Deps struct {
 // A Ticket is a job that waits for its turn.
 type Ticket struct {
 	ID       string
-	Model    core.ModelName
 	Name     string // of the model, as the caller wrote it
 	Caller   string // of the job
 	Priority core.Priority
 	Arrived  time.Time
-}
-
-// A Turn is a job's right to run. Only the first call of Done or Failed counts.
-type Turn interface {
-	Done()
-	Failed() // Done, and the target had an error
-
-	// More reports whether other work for the model waited as the turn began.
-	More() bool
-}
-
-// Work is a request to the target.
-type Work struct {
-	Path        string
-	ContentType string
-	Body        []byte
-	Pin         bool // the model is to stay in memory, unless Body says how long
-}
-
-// A Sink takes the target's answer.
-type Sink interface {
-	Begin(status int, contentType string)
-	Write(chunk []byte) (int, error) // keeps nothing of chunk
 }
 
 // Options are settings that may change.

@@ -37,7 +37,7 @@ func TestAJobIsDone(t *testing.T) {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 		works, _ := r.came()
-		asked := []jobs.Work{{Path: "/v1/chat/completions", ContentType: "application/json", Body: []byte(`{ "model":"a" }`)}}
+		asked := []core.Work{{Path: "/v1/chat/completions", Body: []byte(`{ "model":"a" }`)}}
 		if diff := cmp.Diff(asked, works); diff != "" {
 			t.Errorf("the target was asked (-want +got):\n%s", diff)
 		}
@@ -196,7 +196,7 @@ func TestALaggingStore(t *testing.T) {
 	t.Run("of jobs that have ended", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := open(t, lag)
-			r.answers(func(_ context.Context, _ jobs.Work, sink jobs.Sink) error {
+			r.answers(func(_ context.Context, _ core.Work, sink core.Sink) error {
 				sink.Begin(200, "")
 				return nil
 			})

@@ -119,10 +119,10 @@ func (q *turns) change(do func()) {
 func (q *turns) take() { q.change(func() { q.free-- }) }
 func (q *turns) give() { q.change(func() { q.free++ }) }
 
-func (q *turns) acquire(ctx context.Context, ticket jobs.Ticket) (jobs.Turn, error) {
+func (q *turns) acquire(ctx context.Context, ticket jobs.Ticket) (core.Turn, error) {
 	q.change(func() {
 		q.waiting = append(q.waiting, ticket.ID)
-		q.models[ticket.ID] = ticket.Model
+		q.models[ticket.ID] = core.NameOf(ticket.Name)
 		q.came[ticket.ID]++
 	})
 	leave := func() { q.waiting = slices.DeleteFunc(q.waiting, func(id string) bool { return id == ticket.ID }) }
@@ -139,7 +139,7 @@ func (q *turns) acquire(ctx context.Context, ticket jobs.Ticket) (jobs.Turn, err
 			q.change(func() {
 				q.free--
 				leave()
-				t.more = slices.ContainsFunc(q.waiting, func(id string) bool { return q.models[id] == ticket.Model })
+				t.more = slices.ContainsFunc(q.waiting, func(id string) bool { return q.models[id] == core.NameOf(ticket.Name) })
 			})
 			return t, nil
 		}
@@ -217,9 +217,9 @@ type target struct {
 	superseded chan struct{}
 	models     []string
 	missing    func(model string) error // of Find
-	answer     func(ctx context.Context, work jobs.Work, sink jobs.Sink) error
+	answer     func(ctx context.Context, work core.Work, sink core.Sink) error
 	sign       func(ctx context.Context) error // of life
-	works      []jobs.Work
+	works      []core.Work
 	at         []time.Time // when each came
 	running    int
 	most       int // that ran at a time
@@ -239,11 +239,11 @@ func newTarget() *target {
 type missing string
 
 func (m missing) Error() string      { return string(m) }
-func (missing) Is(target error) bool { return target == jobs.ErrMissing }
+func (missing) Is(target error) bool { return target == core.ErrNotInstalled }
 
 // says answers with body after a second.
-func says(status int, body string) func(context.Context, jobs.Work, jobs.Sink) error {
-	return func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+func says(status int, body string) func(context.Context, core.Work, core.Sink) error {
+	return func(ctx context.Context, _ core.Work, sink core.Sink) error {
 		if err := wait(ctx, time.Second); err != nil {
 			return err
 		}
@@ -265,16 +265,16 @@ func wait(ctx context.Context, d time.Duration) error {
 
 var refused = &core.Fault{Reason: core.ReasonRefused, Detail: "connection refused"}
 
-func away(context.Context, jobs.Work, jobs.Sink) error { return refused }
+func away(context.Context, core.Work, core.Sink) error { return refused }
 
 // answers replaces the answer, and forgets what came before.
-func (g *target) answers(answer func(context.Context, jobs.Work, jobs.Sink) error) {
+func (g *target) answers(answer func(context.Context, core.Work, core.Sink) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answer, g.works, g.at = answer, nil, nil
 }
 
-func (g *target) do(ctx context.Context, work jobs.Work, sink jobs.Sink) error {
+func (g *target) do(ctx context.Context, work core.Work, sink core.Sink) error {
 	g.mu.Lock()
 	work.Body = bytes.Clone(work.Body)
 	g.works, g.at = append(g.works, work), append(g.at, time.Now())
@@ -305,7 +305,7 @@ func (g *target) probe(ctx context.Context) error {
 }
 
 // came is what the target was asked, by the model.
-func (g *target) came() (list []jobs.Work, at []time.Time) {
+func (g *target) came() (list []core.Work, at []time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.works), slices.Clone(g.at)

@@ -37,7 +37,7 @@ func TestAQueueIsNoOutage(t *testing.T) {
 func TestAnErrorIsNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, func(_ *room, opts *jobs.Options) { opts.MaxAge = 50 * time.Second })
-		r.answers(func(context.Context, jobs.Work, jobs.Sink) error {
+		r.answers(func(context.Context, core.Work, core.Sink) error {
 			return &core.Fault{Reason: core.ReasonUnknown, Detail: "odd"}
 		})
 		r.gives(dead)

@@ -50,7 +50,7 @@ func TestOnDisk(t *testing.T) {
 			}
 		}
 	}
-	quick := func(_ context.Context, _ jobs.Work, sink jobs.Sink) error {
+	quick := func(_ context.Context, _ core.Work, sink core.Sink) error {
 		sink.Begin(200, "application/json")
 		_, err := sink.Write([]byte("{\"done\":\x00true}"))
 		return err
@@ -80,7 +80,7 @@ func TestOnDisk(t *testing.T) {
 	submit(3)
 	wait(3)
 	hangs := make(chan struct{})
-	g.answers(func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+	g.answers(func(ctx context.Context, _ core.Work, sink core.Sink) error {
 		sink.Begin(200, "")
 		close(hangs)
 		<-ctx.Done()

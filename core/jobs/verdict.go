@@ -96,7 +96,7 @@ func judge(job core.Job, opts *Options, o outcome) verdict {
 			return o.again(job, opts, core.ReasonTruncated, "the target broke off: "+said, &o.answer)
 		}
 		return verdict{attempt: o.attempt("", "", true), state: core.JobDone, result: &o.answer}
-	case status == http.StatusNotFound && errors.Is(o.missed, ErrMissing):
+	case status == http.StatusNotFound && errors.Is(o.missed, core.ErrNotInstalled):
 		return o.failed(reasonMissing, o.missed.Error(), &o.answer)
 	case status == http.StatusNotFound && o.missed != nil:
 		return judgeAway(job, opts, o)

@@ -86,7 +86,7 @@ func fails(context.Context, string) error { return errors.New("connection refuse
 func TestWebhooksTellEachState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, l := openWithWebhooks(t, nil)
-		r.answers(func(_ context.Context, _ jobs.Work, sink jobs.Sink) error { // within a millisecond
+		r.answers(func(_ context.Context, _ core.Work, sink core.Sink) error { // within a millisecond
 			sink.Begin(200, "")
 			return nil
 		})

@@ -15,8 +15,8 @@ import (
 func dead(context.Context) error { return refused }
 
 // breaks begins an answer if so, and breaks off after that time.
-func breaks(begins bool, d time.Duration, err error) func(context.Context, jobs.Work, jobs.Sink) error {
-	return func(ctx context.Context, _ jobs.Work, sink jobs.Sink) error {
+func breaks(begins bool, d time.Duration, err error) func(context.Context, core.Work, core.Sink) error {
+	return func(ctx context.Context, _ core.Work, sink core.Sink) error {
 		if begins {
 			sink.Begin(200, "application/x-ndjson")
 			_, _ = sink.Write([]byte("{}\n"))

@@ -53,7 +53,7 @@ func (l *loop) work(ctx, queue context.Context, w *worker) end {
 		return over
 	}
 	turn, err := l.deps.Acquire(queue, Ticket{
-		ID: w.job.ID, Model: core.NameOf(w.job.Model), Name: w.job.Model,
+		ID: w.job.ID, Name: w.job.Model,
 		Caller: w.job.Caller, Priority: w.job.Priority, Arrived: w.job.CreatedAt,
 	})
 	if err != nil {
@@ -76,8 +76,8 @@ func (l *loop) work(ctx, queue context.Context, w *worker) end {
 	l.claims <- job.ID
 	l.queued.Add(-1)
 	l.tell(job)
-	v := l.attempt(ctx, w, job, Work{
-		Path: job.Path, ContentType: "application/json", Body: payload, Pin: turn.More(),
+	v := l.attempt(ctx, w, job, core.Work{
+		Path: job.Path, Body: payload, Pin: turn.More(),
 	})
 	if v.away {
 		l.breaker.trip()
@@ -103,7 +103,7 @@ func (l *loop) vet(queue context.Context, w *worker) bool {
 	case err == nil:
 		w.unlisted.Store(true)
 		return true
-	case errors.Is(err, ErrMissing):
+	case errors.Is(err, core.ErrNotInstalled):
 		l.fail(w.job.ID, err.Error())
 	default: // nobody can tell
 		select {
@@ -168,7 +168,7 @@ func (l *loop) claim(id string) (core.Job, []byte, error) {
 }
 
 // attempt has the target do the job once.
-func (l *loop) attempt(ctx context.Context, w *worker, job core.Job, work Work) verdict {
+func (l *loop) attempt(ctx context.Context, w *worker, job core.Job, work core.Work) verdict {
 	topic := l.topics.follow(job.ID)
 	defer l.topics.leave(job.ID)
 	topic.begin()

@@ -79,7 +79,7 @@ func (l *loop) admit(ctx context.Context, c *call) {
 	}
 	l.act(ctx)
 	if c.Interactive && l.waiting > l.opts.Load().MaxWaiting && l.leave(c) {
-		c.answer <- answer{err: ErrFull}
+		c.answer <- answer{err: core.ErrBusy}
 	}
 }
 

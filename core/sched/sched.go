@@ -2,7 +2,6 @@ package sched
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path"
@@ -14,13 +13,8 @@ import (
 	"github.com/seed-af7fee88/foreman/core"
 )
 
-var (
-	// ErrFull is returned to a caller on the line if as many wait as may.
-	ErrFull = errors.New("as many callers wait as may")
-
-	// ErrStopped is returned once Run has ended. It is a [context.Canceled].
-	ErrStopped = fmt.Errorf("the scheduler has stopped: %w", context.Canceled)
-)
+// ErrStopped is returned once Run has ended. It is a [context.Canceled].
+var ErrStopped = fmt.Errorf("the scheduler has stopped: %w", context.Canceled)
 
 const (
 	// confirmWithin bounds a look at what is resident.
@@ -120,7 +114,7 @@ func (s *Scheduler) Board() *Board { return s.board.Load() }
 
 // Acquire waits for r's turn, which the caller gives back by [Turn.Done].
 // If ctx ends first, r leaves the queue and the error is ctx's. Others are
-// [ErrFull], [ErrStopped], and one for an ID that waits or runs already.
+// [core.ErrBusy], [ErrStopped], and one for an ID that waits or runs already.
 func (s *Scheduler) Acquire(ctx context.Context, r Request) (*Turn, error) {
 	if s.opts.Load().isBeside(r) {
 		return &Turn{}, nil

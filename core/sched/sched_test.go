@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-af7fee88/foreman/core"
 	"github.com/seed-af7fee88/foreman/core/sched"
 )
 
@@ -279,7 +280,7 @@ func TestMaxWaiting(t *testing.T) {
 		f.call("b1", "interactive")
 		leave := f.call("b2", "interactive")
 		f.call("b3", "interactive")
-		f.went("load a, a1, b3: " + sched.ErrFull.Error())
+		f.went("load a, a1, b3: " + core.ErrBusy.Error())
 		f.call("b4") // jobs are somebody else's to count
 		leave()
 		f.call("b5", "interactive")
@@ -288,8 +289,8 @@ func TestMaxWaiting(t *testing.T) {
 		f.call("b7", "interactive")
 		f.call("b8", "interactive")
 		f.done("b1")
-		f.went("load a, a1, b3: " + sched.ErrFull.Error() + ", b2: context canceled, b6: " + sched.ErrFull.Error() +
-			", load b, b1, b8: " + sched.ErrFull.Error() + ", b5")
+		f.went("load a, a1, b3: " + core.ErrBusy.Error() + ", b2: context canceled, b6: " + core.ErrBusy.Error() +
+			", load b, b1, b8: " + core.ErrBusy.Error() + ", b5")
 	})
 }
 
@@ -337,7 +338,7 @@ func TestSetWhileItRuns(t *testing.T) {
 		f.call("c1")
 		f.call("b2", "interactive")
 		f.call("b3", "interactive")
-		f.went("load a, a1, a2, c1, b3: " + sched.ErrFull.Error())
+		f.went("load a, a1, a2, c1, b3: " + core.ErrBusy.Error())
 	})
 }
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/seed-af7fee88/foreman/core"
-	"github.com/seed-af7fee88/foreman/core/api"
 	"github.com/seed-af7fee88/foreman/core/sched"
 	"github.com/seed-af7fee88/foreman/core/sched/replay"
 )
@@ -124,7 +123,7 @@ func chatsWithTurns(ctx context.Context) ([]figure, error) {
 // serveTurns is [serveAPI] with a scheduler.
 func serveTurns(ctx context.Context, args []string) error {
 	deps, line, n := aloneBefore(args[0]), newLine(ctx), 0
-	deps.Acquire = func(ctx context.Context, _, _ string) (api.Turn, error) {
+	deps.Acquire = func(ctx context.Context, _, _ string) (core.Turn, error) {
 		n++ // there is one caller
 		return acquire(ctx, line, n)
 	}
