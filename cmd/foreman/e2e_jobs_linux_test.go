@@ -52,11 +52,11 @@ func TestE2ETargetFrozenWhileAJobWorks(t *testing.T) {
 	}
 	o.Resume()
 	mustRecover(t, f)
-	awaitJob(t, client, next, soon, isIn(core.JobDone))
 	awaitJob(t, client, id, soon, isIn(core.JobWorking))
 	if job, err := client.Cancel(t.Context(), id); err != nil || job.State != core.JobCancelled {
 		t.Errorf("cancelled while it works, the job is %s, %v", job.State, err)
 	}
+	awaitJob(t, client, next, soon, isIn(core.JobDone))
 	load(t, o, "tiny", `"0s"`) // which waits for what the target still works on
 }
 
