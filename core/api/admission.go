@@ -82,7 +82,7 @@ func unchecked(name string, allow []string) bool {
 	if core.InCloud(name) {
 		return true
 	}
-	if len(allow) == 0 {
+	if len(allow) == 0 || core.NameOf(name) == (core.ModelName{}) {
 		return false
 	}
 	const latest = ":latest"

@@ -97,6 +97,14 @@ type witness struct {
 	ended atomic.Bool
 }
 
+func (w *witness) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil {
+		w.ended.Store(true)
+	}
+	return n, err
+}
+
 func (w *witness) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err != nil {

@@ -5,13 +5,13 @@ import "testing"
 func TestPinned(t *testing.T) {
 	const native = "/api/chat"
 	for body, want := range map[string]string{
-		`{"model":"a"}`:              `{"keep_alive":"10m","model":"a"}`,
-		" \n{ \"model\" : \"a\" }\n": " \n{\"keep_alive\":\"10m\", \"model\" : \"a\" }\n",
-		`{}`:                         `{"keep_alive":"10m"}`,
-		`{ }`:                        `{"keep_alive":"10m" }`,
-		`{"options":{"keep_alive":1},"model":"a"}`: `{"keep_alive":"10m","options":{"keep_alive":1},"model":"a"}`,
-		`{"messages":[{"keep_alive":1}]}`:          `{"keep_alive":"10m","messages":[{"keep_alive":1}]}`,
-		`{"prompt":"\"keep_alive\":1"}`:            `{"keep_alive":"10m","prompt":"\"keep_alive\":1"}`,
+		`{"model":"a"}`:              `{"keep_alive":"10m0s","model":"a"}`,
+		" \n{ \"model\" : \"a\" }\n": " \n{\"keep_alive\":\"10m0s\", \"model\" : \"a\" }\n",
+		`{}`:                         `{"keep_alive":"10m0s"}`,
+		`{ }`:                        `{"keep_alive":"10m0s" }`,
+		`{"options":{"keep_alive":1},"model":"a"}`: `{"keep_alive":"10m0s","options":{"keep_alive":1},"model":"a"}`,
+		`{"messages":[{"keep_alive":1}]}`:          `{"keep_alive":"10m0s","messages":[{"keep_alive":1}]}`,
+		`{"prompt":"\"keep_alive\":1"}`:            `{"keep_alive":"10m0s","prompt":"\"keep_alive\":1"}`,
 		`{"model":"a","keep_alive":0}`:             `{"model":"a","keep_alive":0}`,
 		`{"model":"a","keep_alive":null}`:          `{"model":"a","keep_alive":null}`,
 		`{"model":"a","Keep_Alive":"1h"}`:          `{"model":"a","Keep_Alive":"1h"}`,

@@ -23,9 +23,9 @@ const (
 	leastBudget = 256 << 20
 	// largeBody is how much of a body is read before it waits for one of
 	// mostLarge places: else many that come at once all stop half-read, for each
-	// other's parts of the budget. Who sends slowly loses the place soon, and no
-	// one is refused for want of one.
-	largeBody  = 4 << 20
+	// other's parts of the budget. Who sends slowly loses the place soon, and who
+	// gets none goes on without.
+	largeBody  = 1 << 20
 	mostLarge  = 3
 	placeLasts = 3 * time.Second
 )

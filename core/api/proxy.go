@@ -52,7 +52,7 @@ func (s *service) inference(w http.ResponseWriter, r *http.Request) error {
 	defer turn.Done()
 	changes := changesResidency(payload.data, name, s.inventory.Snapshot())
 	if turn.More() {
-		payload.data = pinned(r.URL.Path, payload.data)
+		payload.data = s.pin(r.URL.Path, name, payload.data)
 	}
 	x, err := s.reach(r, payload, arrived)
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *service) patiently(ctx context.Context, arrived time.Time, try func() e
 // isFinal reports whether the target would say nothing else if it were asked
 // again.
 func isFinal(err error) bool {
-	if _, ok := errors.AsType[*defect](err); ok || errors.Is(err, errSilent) {
+	if _, ok := errors.AsType[*defect](err); ok || errors.Is(err, errSilent) || errors.Is(err, errSlow) {
 		return true
 	}
 	fault, ok := errors.AsType[*core.Fault](err)

@@ -3,6 +3,8 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -48,6 +50,9 @@ func (s *service) show(w http.ResponseWriter, r *http.Request) error {
 			wait = showPatience
 		}
 		got, err = s.target.post(r.Context(), wait, "/api/show", bytes.NewReader(body))
+		if fault, ok := errors.AsType[*core.Fault](err); ok && fault.Reason == core.ReasonTimeout && s.inventory.Snapshot().Status == core.Healthy {
+			return fmt.Errorf("%w: %w", errSlow, err) // it is there, and works on it
+		}
 		return err
 	}
 	if remembered != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +134,23 @@ func TestShowThatIsNotRememberedIsA503WhileTheTargetIsAway(t *testing.T) {
 }
 
 // The stock client's run begins with a show.
+// A target that lives and takes long would only begin anew.
+func TestShowThatTakesLongIsNotAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		f := start(t, tiny(), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		}), retryFor(time.Minute))
+		began := time.Now()
+		f.do("POST", "/api/show", stockCLI).says(t, 503, `{"error":"foreman can't reach its target: timeout"}`)
+		if took := time.Since(began); asked.Load() != 1 || took != 10*time.Second {
+			t.Errorf("given up after %v, asked %d times", took, asked.Load())
+		}
+	})
+}
+
 func TestShowThatIsNotRememberedWaitsForTheTarget(t *testing.T) {
 	for _, degraded := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -21,7 +21,9 @@ const (
 	// ackTimeout is how long a target may leave what it is sent
 	// unacknowledged: a connection whose packets get lost looks like a model
 	// that loads, to a vigil that gets its signs of life on another one.
-	ackTimeout = 11 * time.Second
+	// It is long, since a target that has no thread free yet doesn't read a
+	// large request either.
+	ackTimeout = 30 * time.Second
 )
 
 // target is the way to the upstream that the backend plugin named, past the

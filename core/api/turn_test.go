@@ -342,11 +342,16 @@ func TestPlace(t *testing.T) {
 }
 
 // TestPin: the target is asked to keep a model that others wait for, by whom
-// it may be told.
+// it may be told, unless it stays longer by itself.
 func TestPin(t *testing.T) {
 	b := newBooth()
 	got := ""
-	f := start(t, found(named("tiny:latest")), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	resident := func(name string, stays time.Duration) core.Resident {
+		return core.Resident{Name: name, ExpiresAt: time.Now().Add(stays), Raw: []byte("{}")}
+	}
+	believed := after(nothing(), sees(time.Now(), []core.Model{named("tiny:latest"), named("kept:latest"), named("cold:latest")},
+		[]core.Resident{resident("tiny:latest", 5*time.Minute), resident("kept:latest", 24*time.Hour)}))
+	f := start(t, believed, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got = string(body)
 		_, _ = io.WriteString(w, "{}")
@@ -356,9 +361,11 @@ func TestPin(t *testing.T) {
 		path, sent, want string
 	}{
 		{false, "/api/chat", `{"model":"tiny"}`, `{"model":"tiny"}`},
-		{true, "/api/chat", ` {"model":"tiny"}`, ` {"keep_alive":"10m","model":"tiny"}`},
+		{true, "/api/chat", ` {"model":"tiny"}`, ` {"keep_alive":"10m0s","model":"tiny"}`},
 		{true, "/api/embed", `{"model":"tiny","keep_alive":0}`, `{"model":"tiny","keep_alive":0}`},
 		{true, "/v1/chat/completions", `{"model":"tiny"}`, `{"model":"tiny"}`},
+		{true, "/api/chat", `{"model":"kept"}`, `{"model":"kept"}`},
+		{true, "/api/chat", `{"model":"cold"}`, `{"keep_alive":"10m0s","model":"cold"}`},
 	} {
 		b.more = c.more
 		f.do("POST", c.path, c.sent).says(t, 200, "{}")
@@ -368,7 +375,7 @@ func TestPin(t *testing.T) {
 	}
 	b.more = false
 	work := core.Work{Path: "/api/generate", Body: []byte(`{"model":"tiny"}`), Pin: true}
-	if err := f.server.Do(t.Context(), work, new(tray)); err != nil || got != `{"keep_alive":"10m","model":"tiny"}` {
+	if err := f.server.Do(t.Context(), work, new(tray)); err != nil || got != `{"keep_alive":"10m0s","model":"tiny"}` {
 		t.Errorf("a job's request reached the target as %s, %v", got, err)
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ const (
 
 var (
 	errGone   = &core.Fault{Reason: core.ReasonTimeout, Detail: "the target gives no sign of life"}
+	errSlow   = errors.New("the target takes too long")
 	errSilent = &core.Fault{Reason: core.ReasonTimeout, Detail: "the target lives but doesn't answer the request"}
 )
 

@@ -28,7 +28,7 @@ func (s *service) do(ctx context.Context, work core.Work, sink core.Sink) error 
 	changes := changesResidency(work.Body, name, s.inventory.Snapshot())
 	body := work.Body
 	if work.Pin {
-		body = pinned(work.Path, body)
+		body = s.pin(work.Path, name, body)
 	}
 	x, err := s.attempt(r, &payload{budget: s.bodies, data: body})
 	if err != nil {

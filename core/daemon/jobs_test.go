@@ -328,7 +328,7 @@ func TestAModelStaysWhileWorkForItWaits(t *testing.T) {
 	f.job("a", "own", `,"keep_alive":"3s"`)
 	f.job("a", "last", "")
 	got := s.mustGoOn("plain", "own", "last")
-	if got[0].KeepAlive != "10m" || got[1].KeepAlive != "3s" {
+	if got[0].KeepAlive != "10m0s" || got[1].KeepAlive != "3s" {
 		t.Errorf("the target was asked to keep the model for %q and %q", got[0].KeepAlive, got[1].KeepAlive)
 	}
 	s.end()

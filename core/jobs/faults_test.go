@@ -20,6 +20,26 @@ func (r *room) breaksOnly(broken, problem string) {
 	})
 }
 
+// TestNoRoomForJobs shows while little things can be written still, until one
+// is kept again or nobody knows any more.
+func TestNoRoomForJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, nil)
+		id := r.submit("a")
+		r.breaksOnly("Insert", "disk full")
+		_, _, _ = r.Submit(t.Context(), core.JobRequest{Model: "a"})
+		after(time.Minute)
+		r.expect(id, core.JobDone)
+		if got := r.StoreError(); got != "disk full" {
+			t.Errorf("it tells %q", got)
+		}
+		after(10 * time.Minute)
+		if got := r.StoreError(); got != "" {
+			t.Errorf("long after it tells %q", got)
+		}
+	})
+}
+
 // TestTheStoreDoesNotWork, and that is told until a use of that kind does: a
 // disk that is full can be read all the while.
 func TestTheStoreDoesNotWork(t *testing.T) {

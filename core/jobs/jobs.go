@@ -139,7 +139,7 @@ func (j *Jobs) Submit(ctx context.Context, r core.JobRequest) (job core.Job, kno
 	}
 	defer j.spoken(j.hold(job.ID), job)
 	job, known, err = j.deps.Store.Insert(ctx, job, r.Body)
-	if j.wrote(ctx, err) != nil {
+	if j.inserted(ctx, err) != nil {
 		return core.Job{}, false, fmt.Errorf("keep the job: %w", err)
 	}
 	if !known {

@@ -25,6 +25,7 @@ const (
 
 const (
 	patientTries = 3   // at an away target, a second apart: it may be back
+	mostDeaths   = 10  // of the target, an attempt each: the job may be what ends it
 	maxReason    = 500 // bytes of the target's words
 
 	// leastSleep is how long foreman's machine must have slept in an attempt for
@@ -64,11 +65,17 @@ func (o outcome) doubtful() bool {
 	if o.err == nil || o.full {
 		return false
 	}
-	switch core.FaultOf(o.err).Reason {
-	case core.ReasonRefused, core.ReasonNoRoute, core.ReasonDNS, core.ReasonPlugin: // the job never got there
-		return false
+	return !neverThere(core.FaultOf(o.err).Reason) && !o.redirected()
+}
+
+// neverThere reports whether a reason says that the job didn't get to the
+// target.
+func neverThere(r core.Reason) bool {
+	switch r {
+	case core.ReasonRefused, core.ReasonNoRoute, core.ReasonDNS, core.ReasonPlugin:
+		return true
 	default:
-		return !o.redirected()
+		return false
 	}
 }
 
@@ -125,9 +132,28 @@ func judgeAway(job core.Job, opts *Options, o outcome) verdict {
 		v.state, v.reason = core.JobFailed, outwaited(opts, fault.Detail)
 		return v
 	}
+	if n := deaths(job) + 1; isDeath(fault.Reason) && n >= mostDeaths {
+		v.state, v.reason = core.JobFailed, fmt.Sprintf("the target ended in each of %d attempts: %s", n, fault.Detail)
+		return v
+	}
 	v.notBefore = o.now.Add(pause(max(0, awayTries(job)-patientTries)))
 	return v
 }
+
+// deaths is how many attempts job ends with in which the target ended, those
+// aside that didn't get that far.
+func deaths(job core.Job) (n int) {
+	for i := len(job.Attempts) - 1; i >= 0 && !job.Attempts[i].Counts; i-- {
+		if isDeath(job.Attempts[i].Reason) {
+			n++
+		}
+	}
+	return n
+}
+
+// isDeath reports whether a target that was there and isn't any more has ended,
+// rather than fallen asleep, which says nothing.
+func isDeath(r core.Reason) bool { return r == core.ReasonReset || r == core.ReasonTruncated }
 
 // asleep puts a job back whose connection foreman's own machine lost in its
 // sleep: the target is there, and didn't fail.

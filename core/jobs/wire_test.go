@@ -65,7 +65,7 @@ func TestNoWholeAnswer(t *testing.T) {
 					r.gives(c.sign)
 				}
 				id := r.submit("a")
-				after(time.Hour)
+				after(20 * time.Second)
 				r.looks(core.Degraded) // so that no attempt is under way
 				after(10 * time.Second)
 				want, attempts := core.JobQueued, 0
@@ -82,6 +82,25 @@ func TestNoWholeAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAJobThatEndsItsTarget is given up in the end, though each time somebody
+// starts that again.
+func TestAJobThatEndsItsTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, nil)
+		r.answers(breaks(true, time.Second, fault(core.ReasonTruncated)))
+		r.gives(dead)
+		id := r.submit("a")
+		for range 120 { // looks that find it
+			after(30 * time.Second)
+			r.looks(core.Healthy)
+		}
+		job := r.expect(id, core.JobFailed)
+		if want := "the target ended in each of 10 attempts: the target broke off: it is truncated"; job.Error != want || len(job.Attempts) != 10 {
+			t.Errorf("after %d attempts: %q", len(job.Attempts), job.Error)
+		}
+	})
 }
 
 // TestALongAnswerIsNoOutage: a target that goes away at the end of one was

@@ -193,6 +193,9 @@ func (l *loop) attempt(ctx context.Context, w *worker, job core.Job, work core.W
 		o.missed = l.deps.Find(ctx, job.Model)
 		o.found = o.missed == nil
 	}
+	if cause := context.Cause(ctx); cause != nil && (o.err != nil || o.missed != nil) { // nobody could be asked
+		return interrupted(o, cause, maxRun)
+	}
 	snapshot, _ := l.deps.Target()
 	o.earliest = l.watch.earliest(job, snapshot)
 	return judge(job, l.opts.Load(), o)

@@ -69,6 +69,10 @@ type look struct {
 }
 
 func (l *loop) admit(ctx context.Context, c *call) {
+	if l.opts.Load().isBeside(c.Request) { // since a moment ago
+		c.answer <- answer{turn: &Turn{}}
+		return
+	}
 	if !l.queue.Add(c.Request) {
 		c.answer <- answer{err: fmt.Errorf("%s waits or runs already", c.ID)}
 		return

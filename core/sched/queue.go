@@ -21,7 +21,7 @@
 //     has waited longest since the model last had its turn. A level of
 //     priority counts as one MaxStint of waiting. A swap begins when nothing
 //     runs, and at once unless the next request for a model that has just run
-//     dry is likely to come within Linger.
+//     dry is likely to come within Linger, and no crowd waits.
 //   - If that model would have to be loaded, others that are in memory and
 //     have work go before it as guests, as long as the stint may last. They
 //     keep their place in the order.
