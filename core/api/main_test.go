@@ -125,7 +125,7 @@ var refused = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 // leave has the target gone: connections to it are refused.
 func (f *foreman) leave() {
 	f.away.Store(refused)
-	f.server.Woken()
+	f.server.CloseIdle()
 }
 
 func (f *foreman) run() {

@@ -174,9 +174,9 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// Woken closes the idle connections to the target: after the machine slept
+// CloseIdle closes the idle connections to the target: after the machine slept
 // they are dead.
-func (s *Server) Woken() { s.target.close() }
+func (s *Server) CloseIdle() { s.target.close() }
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.current.Load().serve(w, r) }

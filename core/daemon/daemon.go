@@ -162,7 +162,7 @@ func (d *Daemon) Run(ctx context.Context, again <-chan os.Signal) error {
 	rooms.start(d.poll)
 	rooms.start(d.followPlugin)
 	rooms.start(sleepWatch{read: readClocks, woken: d.woken}.run)
-	rooms.start(rushWatch{allocated: allocated, giveBack: giveBack}.run)
+	rooms.start(rushWatch{allocated: allocated, giveBack: d.calm}.run)
 	rooms.start(d.line.scheduler.Run)
 	if d.callbacks != nil {
 		rooms.start(d.callbacks.Run)
@@ -214,8 +214,14 @@ func (d *Daemon) followPlugin(ctx context.Context) error {
 // woken gives up what was connected before the machine slept.
 func (d *Daemon) woken(slept time.Duration) {
 	d.log.Info("the machine slept", "for", slept.Round(time.Second))
-	d.server.Woken()
+	d.server.CloseIdle()
 	d.poller.Wake()
+}
+
+// calm gives back what a rush took.
+func (d *Daemon) calm() {
+	d.server.CloseIdle()
+	giveBack()
 }
 
 // tell has everybody hear of e who wants to. It never blocks.

@@ -127,7 +127,7 @@ func (d *Daemon) change(p *plan) inventory.Change {
 		if !d.backend.Swap(p.backend) {
 			d.log.Error("the backend plugin as it was goes on: foreman stops, or it hangs")
 		}
-		d.server.Woken()
+		d.server.CloseIdle()
 	}
 	before, after := target(d.inForce), target(p.next)
 	if !after.SameTarget(&before) {
